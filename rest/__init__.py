@@ -1,0 +1,3 @@
+"""HTTP only: routes, authentication, request validation, JSON answers. Parse, call the domain, answer."""
+
+__project__ = "hearth"

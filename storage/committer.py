@@ -1,0 +1,180 @@
+"""The committer: one writer that takes everything waiting and commits it together.
+
+Under load many requests share one fsync; when idle nothing waits. The next batch begins only after
+the changes of the last one are public, so work always finds caches that agree with the database.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from schema.errors import Unavailable
+from storage.engine import Engine
+from storage.stream import Change, Stream
+from storage.transaction import Hook, WriteTransaction
+
+Work = Callable[[WriteTransaction], Any]
+
+MAX_BATCH = 200
+MAX_WAITING = 5_000
+
+
+@frozen
+class Written:
+    """What one piece of work came to: its value or its exception, and what it cost."""
+
+    value: Any
+    error: Exception | None
+    queries: int
+    seconds: float
+
+
+@define
+class Attempt:
+    """One transaction that committed: its works' results and everything to do afterwards."""
+
+    results: list[Written] = field(factory=list)
+    changes: list[Change] = field(factory=list)
+    hooks: list[Hook] = field(factory=list)
+    position: int | None = None
+
+
+class Committer:
+    """Runs writing work in order, in batches, on one thread with one connection."""
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: IReactorFromThreads, pool: ThreadPool, engine: Engine, stream: Stream
+    ) -> None:
+        self._reactor = reactor
+        self._pool = pool
+        self._engine = engine
+        self._stream = stream
+        self._connection: Any = None
+        self._waiting: deque[tuple[Work, Deferred[Written]]] = deque()
+        self._busy = False
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait for their transaction."""
+        return len(self._waiting)
+
+    def submit(self, work: Work) -> "Deferred[Written]":
+        """Run ``work`` in the next transaction. The Deferred fires after its commit.
+
+        Raises:
+            Unavailable: too much is waiting already.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("The server is overloaded; try again in a moment")
+        done: Deferred[Written] = Deferred()
+        self._waiting.append((work, done))
+        if not self._busy:
+            self._busy = True
+            self._start_batch()
+        return done
+
+    def close(self) -> None:
+        """Let go of the connection. Only after the thread pool has stopped."""
+        self._drop_connection()
+
+    def _start_batch(self) -> None:
+        count = min(len(self._waiting), MAX_BATCH)
+        batch = [self._waiting.popleft() for _ in range(count)]
+        works = [work for work, _ in batch]
+        running = deferToThreadPool(self._reactor, self._pool, self._commit, works)
+        running.addBoth(self._publish, [done for _, done in batch])
+
+    def _publish(
+        self, attempts: "Sequence[Attempt] | Failure", callers: "Sequence[Deferred[Written]]"
+    ) -> None:
+        if isinstance(attempts, Failure):
+            self._log.failure("The committer itself failed", failure=attempts)
+            error = Unavailable("The database does not answer; try again in a moment")
+            attempts = [Attempt(results=[Written(None, error, 0, 0.0)] * len(callers))]
+        for attempt in attempts:
+            if attempt.position is not None:
+                self._guarded(lambda a=attempt: self._stream.publish(a.position, a.changes))
+            for hook in attempt.hooks:
+                self._guarded(hook)
+        results = [result for attempt in attempts for result in attempt.results]
+        for caller, result in zip(callers, results, strict=True):
+            caller.callback(result)
+        if self._waiting:
+            self._start_batch()
+        else:
+            self._busy = False
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """A follower's mistake must not keep the callers of committed work waiting."""
+        try:
+            call()
+        except Exception:
+            self._log.failure("A follower of the stream failed")
+
+    # From here on: on the writer thread.
+
+    def _commit(self, works: Sequence[Work]) -> list[Attempt]:
+        """Commit all together; if anything fails, each one alone, so that only it fails."""
+        attempt, error = self._attempt(works)
+        if error is None:
+            return [attempt]
+        if len(works) > 1:
+            return [each for work in works for each in self._commit([work])]
+        return [Attempt(results=[Written(None, error, 0, 0.0)])]
+
+    def _attempt(self, works: Sequence[Work]) -> tuple[Attempt, Exception | None]:
+        attempt = Attempt()
+        txn: WriteTransaction | None = None
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect(writing=True)
+            self._engine.begin(self._connection, writing=True)
+            txn = WriteTransaction(self._engine, self._connection)
+            for work in works:
+                queries, began = txn.queries, perf_counter()
+                value = work(txn)
+                seconds = perf_counter() - began
+                attempt.results.append(Written(value, None, txn.queries - queries, seconds))
+            txn.keep_position()
+            txn.close()
+            self._connection.commit()
+        except Exception as error:
+            return attempt, self._roll_back(error)
+        attempt.changes, attempt.hooks = txn.changes, txn.hooks
+        attempt.position = txn.last_position
+        return attempt, None
+
+    def _roll_back(self, error: Exception) -> Exception:
+        """Undo the attempt; what the caller may hear of it."""
+        lost = isinstance(error, self._engine.errors) and (
+            self._connection is None or self._engine.is_lost(error, self._connection)
+        )
+        if not lost:
+            try:
+                self._connection.rollback()
+            except self._engine.errors:
+                lost = True
+        if lost:
+            self._drop_connection()
+            self._log.error("The database cannot be reached: {error}", error=error)
+            return Unavailable("The database cannot be reached now; try again in a moment")
+        return error
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except self._engine.errors as error:
+                self._log.debug("Closing a lost connection: {error}", error=error)

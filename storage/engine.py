@@ -1,0 +1,32 @@
+"""What the store asks of a database engine; ``sqlite`` and ``postgres`` are the two that exist."""
+
+from typing import Any, Protocol
+
+
+class Engine(Protocol):
+    """One kind of database: how to connect, to begin, and to read its errors."""
+
+    name: str
+    errors: type[Exception]
+    readers: int
+
+    def connect(self, *, writing: bool) -> Any:
+        """A new DB-API connection, outside any transaction."""
+
+    def begin(self, connection: Any, *, writing: bool) -> None:
+        """Start a transaction. A writing one waits until it is the only one."""
+
+    def lock_stream(self) -> str:
+        """The statement that reads the stream's position and keeps other writers out."""
+
+    def dialect(self, sql: str) -> str:
+        """The statement in the words of this engine (``?`` placeholders come in)."""
+
+    def schema(self, sql: str) -> str:
+        """The statement of a migration in the words of this engine."""
+
+    def is_lost(self, error: Exception, connection: Any) -> bool:
+        """Whether the error means that the connection, not the statement, is at fault."""
+
+    def close(self) -> None:
+        """Let go of what outlives the connections."""

@@ -1,0 +1,63 @@
+"""PostgreSQL through psycopg2, for instances that outgrow one file or one process."""
+
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+_ISOLATION = psycopg2.extensions
+
+
+class PostgresEngine:
+    """A database on a PostgreSQL server (14 or later)."""
+
+    name = "postgres"
+    errors: type[Exception] = psycopg2.Error
+    readers = 4
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._translated: dict[str, str] = {}
+
+    def connect(self, *, writing: bool) -> Any:
+        connection = psycopg2.connect(
+            self._url,
+            connect_timeout=5,
+            application_name="hearth",
+            keepalives_idle=30,
+            options="-c client_encoding=UTF8",
+        )
+        connection.set_session(
+            isolation_level=(
+                _ISOLATION.ISOLATION_LEVEL_READ_COMMITTED
+                if writing
+                else _ISOLATION.ISOLATION_LEVEL_REPEATABLE_READ
+            ),
+            readonly=not writing,
+        )
+        return connection
+
+    def begin(self, connection: Any, *, writing: bool) -> None:
+        """psycopg2 begins by itself, together with the first statement."""
+
+    def lock_stream(self) -> str:
+        """The row lock is held until commit, so positions are given in commit order everywhere."""
+        return "SELECT position FROM stream FOR UPDATE"
+
+    def dialect(self, sql: str) -> str:
+        translated = self._translated.get(sql)
+        if translated is None:
+            translated = sql.replace("%", "%%").replace("?", "%s")
+            self._translated[sql] = translated
+        return translated
+
+    def schema(self, sql: str) -> str:
+        return sql
+
+    def is_lost(self, error: Exception, connection: Any) -> bool:
+        return connection.closed != 0 or isinstance(
+            error, (psycopg2.OperationalError, psycopg2.InterfaceError)
+        )
+
+    def close(self) -> None:
+        """Nothing outlives the connections."""

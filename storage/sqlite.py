@@ -1,0 +1,56 @@
+"""The embedded default: one SQLite file in WAL mode, every commit on the disk before its answer."""
+
+import sqlite3
+from pathlib import Path
+
+BUSY_SECONDS = 10
+
+
+class SqliteEngine:
+    """A database in one file. Readers never wait for the writer, nor it for them."""
+
+    name = "sqlite"
+    errors: type[Exception] = sqlite3.Error
+    readers = 4
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def connect(self, *, writing: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA cache_size = -8000" if writing else "PRAGMA cache_size = -4000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if not writing:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def begin(self, connection: sqlite3.Connection, *, writing: bool) -> None:
+        connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    def lock_stream(self) -> str:
+        return "SELECT position FROM stream"
+
+    def dialect(self, sql: str) -> str:
+        return sql
+
+    def schema(self, sql: str) -> str:
+        """A key of whole numbers is the row's own address when SQLite reads INTEGER."""
+        return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
+
+    def is_lost(self, error: Exception, connection: sqlite3.Connection) -> bool:
+        """A full or missing disk shows as OperationalError; the next attempt opens the file anew."""
+        return isinstance(error, sqlite3.OperationalError) and any(
+            sign in str(error) for sign in ("disk", "unable to open", "locked", "readonly")
+        )
+
+    def close(self) -> None:
+        """Nothing outlives the connections."""

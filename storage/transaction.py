@@ -1,0 +1,106 @@
+"""What a piece of work gets from the store: SQL on one connection, and the stream's next position."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from storage.engine import Engine
+from storage.stream import Change
+
+Row = tuple[Any, ...]
+Hook = Callable[[], None]
+
+
+class Transaction:
+    """SQL inside one transaction. Returns values, never cursors.
+
+    Work that gets it may run again after a failed attempt, so it must not do anything but SQL,
+    ``announce`` and ``after_commit``.
+    """
+
+    def __init__(self, engine: Engine, connection: Any) -> None:
+        self._engine = engine
+        self._cursor = connection.cursor()
+        self.queries = 0
+
+    def _execute(self, sql: str, params: tuple[Any, ...]) -> Any:
+        self.queries += 1
+        self._cursor.execute(self._engine.dialect(sql), params)
+        return self._cursor
+
+    def all(self, sql: str, *params: Any) -> list[Row]:
+        """Every row that the statement gives."""
+        rows: list[Row] = self._execute(sql, params).fetchall()
+        return rows
+
+    def one(self, sql: str, *params: Any) -> Row | None:
+        """The first row, or None."""
+        row: Row | None = self._execute(sql, params).fetchone()
+        return row
+
+    def value(self, sql: str, *params: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self._execute(sql, params).fetchone()
+        return None if row is None else row[0]
+
+    def run(self, sql: str, *params: Any) -> int:
+        """How many rows the statement changed."""
+        count: int = self._execute(sql, params).rowcount
+        return count
+
+    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """The same statement for each row of parameters."""
+        self.queries += 1
+        self._cursor.executemany(self._engine.dialect(sql), list(rows))
+
+    def among(self, sql: str, values: Iterable[Any], *params: Any) -> list[Row]:
+        """Every row of a statement whose ``IN (??)`` stands for ``values``, which come first.
+
+        Asked in portions, so that any number of values will do; the order of rows is then only
+        that of a portion.
+        """
+        everything = list(values)
+        rows: list[Row] = []
+        for start in range(0, len(everything), 500):
+            portion = everything[start : start + 500]
+            marks = ", ".join("?" * len(portion))
+            rows += self.all(sql.replace("??", marks), *portion, *params)
+        return rows
+
+    def close(self) -> None:
+        self._cursor.close()
+
+
+class WriteTransaction(Transaction):
+    """A transaction of the committer: the only kind that can change something."""
+
+    def __init__(self, engine: Engine, connection: Any) -> None:
+        super().__init__(engine, connection)
+        self._begun_at: int = self.value(engine.lock_stream())
+        self._position = self._begun_at
+        self.changes: list[Change] = []
+        self.hooks: list[Hook] = []
+        self.overlay: dict[Any, Any] = {}
+        """What earlier work of this attempt has made of cached values; gone if it fails."""
+
+    def position(self) -> int:
+        """The next position of the stream; it is public once this transaction has committed."""
+        self._position += 1
+        return self._position
+
+    @property
+    def last_position(self) -> int:
+        """The position that was given last, by this transaction or before it."""
+        return self._position
+
+    def announce(self, change: Change) -> None:
+        """Publish ``change`` on the stream after the commit."""
+        self.changes.append(change)
+
+    def after_commit(self, hook: Hook) -> None:
+        """Call ``hook`` on the reactor thread once the data is safe, before the caller's answer."""
+        self.hooks.append(hook)
+
+    def keep_position(self) -> None:
+        """Write down how far the stream has come. The committer calls it last."""
+        if self._position != self._begun_at:
+            self.run("UPDATE stream SET position = ?", self._position)

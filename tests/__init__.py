@@ -1,0 +1,1 @@
+"""Tests: stories told over the wire, properties, and real clients."""

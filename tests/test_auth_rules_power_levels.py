@@ -1,0 +1,363 @@
+"""Power levels: what they mean, and who may change them."""
+
+import math
+from typing import Any
+from unittest import TestCase
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeserver.rooms.auth_rules import Draft, auth_event_keys, check
+from homeserver.rooms.power_levels import PowerLevels, check_change, is_user_id
+from homeserver.rooms.versions import VERSIONS
+from schema.errors import Forbidden
+from tests.test_auth_rules import ALICE, BOB, CAROL, DAVE, EVE, Cases, Room
+
+SINGLE = ("users_default", "events_default", "state_default", "ban", "redact", "kick", "invite")
+LENIENT = evolve(VERSIONS["10"], integer_power_levels=False)
+TYPE = "m.room.power_levels"
+
+people = st.sampled_from([ALICE, BOB, CAROL, DAVE])
+levels = st.integers(-2, 5)
+types = st.sampled_from(["m.room.message", "m.room.name", TYPE])
+contents = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(SINGLE, levels),
+        "events": st.dictionaries(types, levels),
+        "notifications": st.dictionaries(st.just("room"), levels),
+        "users": st.dictionaries(people, levels),
+    },
+)
+any_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from([ALICE, BOB, "join", "invite", "knock", "ban", "leave", "public"]),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=3) | people, v),
+    max_leaves=5,
+)
+odd_contents = st.dictionaries(
+    st.sampled_from(
+        [
+            *SINGLE,
+            "events",
+            "notifications",
+            "users",
+            "membership",
+            "join_rule",
+            "join_authorised_via_users_server",
+            "third_party_invite",
+            "additional_creators",
+            "room_version",
+            "creator",
+        ]
+    ),
+    any_json
+    | st.fixed_dictionaries(
+        {"signed": st.dictionaries(st.sampled_from(["mxid", "token"]), any_json)}
+    ),
+)
+
+
+class Meaning(TestCase):
+    def test_defaults(self) -> None:
+        for content in (None, {}):
+            of = PowerLevels.of(content, VERSIONS["11"], (ALICE,))
+            self.assertEqual((of.invite, of.kick, of.ban, of.redact), (0, 50, 50, 50))
+            self.assertEqual(of.needed_for("m.room.message", is_state=False), 0)
+            self.assertEqual(of.needed_for("m.room.name", is_state=True), 50)
+            self.assertEqual(of.needed_to_notify(), 50)
+            self.assertEqual(of.level_of(ALICE), 100 if content is None else 0)
+            self.assertEqual(of.level_of(BOB), 0)
+
+    def test_what_the_content_says(self) -> None:
+        single = {name: number for number, name in enumerate(SINGLE, start=1)}
+        content = {
+            **single,
+            "users": {BOB: 60},
+            "events": {"m.room.name": 70},
+            "notifications": {"room": 80},
+        }
+        of = PowerLevels.of(content, VERSIONS["11"], (ALICE,))
+        self.assertEqual((of.level_of(BOB), of.level_of(CAROL), of.level_of(ALICE)), (60, 1, 1))
+        self.assertEqual(of.needed_for("m.room.message", is_state=False), 2)
+        self.assertEqual(of.needed_for("m.room.topic", is_state=True), 3)
+        self.assertEqual(of.needed_for("m.room.name", is_state=True), 70)
+        self.assertEqual((of.ban, of.redact, of.kick, of.invite), (4, 5, 6, 7))
+        self.assertEqual(of.needed_to_notify("room"), 80)
+
+    def test_creators_of_version_12_stand_above_all(self) -> None:
+        for content in (None, {}, {"users": {ALICE: 5, BOB: 2**53 - 1}, "users_default": 3}):
+            of = PowerLevels.of(content, VERSIONS["12"], (ALICE, CAROL))
+            self.assertEqual((of.level_of(ALICE), of.level_of(CAROL)), (math.inf, math.inf))
+            self.assertGreater(of.level_of(ALICE), of.level_of(BOB))
+
+    def test_texts_are_levels_only_where_the_version_allows_it(self) -> None:
+        for text, level in (
+            ("100", 100),
+            ("000100", 100),
+            ("+100", 100),
+            ("-100", -100),
+            (" 00100 ", 100),
+            ("\t-1\n", -1),
+            ("0", 0),
+            ("", 50),
+            ("1.5", 50),
+            ("1_0", 50),
+            ("1e2", 50),
+            ("- 1", 50),
+            ("٣", 50),
+            ("9" * 5000, 50),
+        ):
+            with self.subTest(text=text[:20]):
+                self.assertEqual(PowerLevels.of({"ban": text}, LENIENT, ()).ban, level)
+                self.assertEqual(PowerLevels.of({"ban": text}, VERSIONS["10"], ()).ban, 50)
+
+    @settings(deadline=None)
+    @given(odd_contents, people)
+    def test_any_content_has_a_meaning(self, content: dict[str, Any], person: str) -> None:
+        for version in (LENIENT, *VERSIONS.values()):
+            of = PowerLevels.of(content, version, (ALICE,))
+            for value in (
+                of.level_of(person),
+                of.needed_for("m.room.name", is_state=True),
+                of.needed_to_notify(),
+                of.invite,
+                of.redact,
+            ):
+                self.assertTrue(value == math.inf or type(value) is int)
+
+    def test_user_ids(self) -> None:
+        for user_id, valid in (
+            (BOB, True),
+            ("@bob:hs.example:8448", True),
+            ("@bob:[::1]:80", True),
+            ("@:hs", True),
+            ("@Böb !:hs", True),
+            ("@" + "b" * 251 + ":hs", True),
+            ("@" + "b" * 252 + ":hs", False),
+            ("@" + "é" * 126 + ":hs", False),
+            ("bob:hs", False),
+            ("@bob", False),
+            ("@bob:", False),
+            ("@bob:h s", False),
+            ("@bob:hs:port", False),
+            ("@bo\0b:hs", False),
+            ("@bob:hs\n", False),
+            ("#bob:hs", False),
+            (5, False),
+            (None, False),
+        ):
+            with self.subTest(user_id=user_id):
+                self.assertEqual(is_user_id(user_id), valid)
+
+
+class Content(Cases):
+    def test_levels_are_integers_and_users_are_users(self) -> None:
+        for value in ("50", 50.5, True, None, [], {}):
+            for name in SINGLE:
+                self.expect_everywhere(f"'{name}' must be an integer", {name: value})
+            for name in ("events", "notifications", "users"):
+                self.expect_everywhere(f"'{name}' in", {name: {BOB: value}})
+        for name in ("events", "notifications", "users"):
+            for value in (5, None, [], "x"):
+                self.expect_everywhere(f"'{name}' in", {name: value})
+        for key in ("bob", "@bob", "", "#bob:hs"):
+            self.expect_everywhere("must be user ids", {"users": {key: 5}})
+        self.expect_everywhere(None, {})
+        self.expect_everywhere(None, {"events": {BOB: 5}, "ban": 7, "notifications": {"room": 9}})
+
+    def expect_everywhere(self, refusal: str | None, content: dict[str, Any]) -> None:
+        for version_id in VERSIONS:
+            for room in (Room(version_id), Room(version_id).levels()):
+                own = {} if room.version.creators_privileged else {"users": {ALICE: 100}}
+                self.expect(refusal, room.send, ALICE, TYPE, {**own, **content}, "")
+
+    def test_texts_pass_in_lenient_versions(self) -> None:
+        room = Room("10")
+        room.version = LENIENT
+        room.events["m.room.create", ""].content["room_version"] = "10"
+        self.expect(None, room.send, ALICE, TYPE, {"users": {BOB: " 5 "}, "ban": "7"}, "")
+        self.expect("'users' in", room.send, ALICE, TYPE, {"users": {BOB: "5.0"}}, "")
+
+    def test_creators_of_version_12_are_not_listed(self) -> None:
+        room = Room("12", additional_creators=[BOB]).member("join", BOB)
+        for user_id, refusal in ((ALICE, "Creators"), (BOB, "Creators"), (CAROL, None)):
+            content = {"users": {user_id: 100}}
+            self.expect(refusal, room.send, ALICE, TYPE, content, "")
+            self.expect(refusal, room.send, BOB, TYPE, content, "")
+        self.expect(None, Room("11", additional_creators=[BOB]).send, ALICE, TYPE, content, "")
+
+    def test_the_first_power_levels_may_say_anything(self) -> None:
+        for version_id in VERSIONS:
+            room = Room(version_id)
+            self.expect(None, room.send, ALICE, TYPE, {"users": {BOB: 999}, "ban": 999}, "")
+
+
+class Change(Cases):
+    """Bob has 50 and changes the levels; Carol has 50 too, Dave 49, Alice stands above."""
+
+    def test_nobody_reaches_above_oneself(self) -> None:
+        may_not, raises = "you may not change it", "above your own"
+        for before, after, refusal in (
+            # added, changed and removed single levels
+            ({}, {"ban": 50}, None),
+            ({}, {"ban": 51}, raises),
+            ({"ban": 50}, {"ban": 10}, None),
+            ({"ban": 50}, {}, None),
+            ({"ban": 51}, {"ban": 51}, None),
+            ({"ban": 51}, {"ban": 50}, may_not),
+            ({"ban": 51}, {}, may_not),
+            ({"invite": 0}, {"invite": 51}, raises),
+            ({"users_default": 0}, {"users_default": 51}, raises),
+            # events
+            ({}, {"events": {"m.room.name": 50}}, None),
+            ({}, {"events": {"m.room.name": 51}}, raises),
+            ({"events": {"m.room.name": 51}}, {"events": {"m.room.name": 51}}, None),
+            ({"events": {"m.room.name": 51}}, {"events": {"m.room.name": 50}}, may_not),
+            ({"events": {"m.room.name": 51}}, {"events": {}}, may_not),
+            ({"events": {"m.room.name": 51}}, {}, may_not),
+            ({"events": {"m.room.name": 50}}, {}, None),
+            # notifications
+            ({}, {"notifications": {"room": 50}}, None),
+            ({}, {"notifications": {"room": 51}}, raises),
+            ({"notifications": {"room": 50}}, {"notifications": {"room": 20}}, None),
+            ({"notifications": {"room": 51}}, {"notifications": {"room": 20}}, may_not),
+            ({"notifications": {"room": 51}}, {}, may_not),
+        ):
+            self.change(before, after, refusal)
+
+    def test_people_of_ones_own_level_are_out_of_reach_but_not_oneself(self) -> None:
+        may_not, raises = "you may not change it", "above your own"
+        for users, refusal in (
+            ({BOB: 51}, raises),
+            ({BOB: 49}, None),
+            ({BOB: None}, None),
+            ({CAROL: 49}, may_not),
+            ({CAROL: 51}, may_not),
+            ({CAROL: None}, may_not),
+            ({DAVE: 50}, None),
+            ({DAVE: 51}, raises),
+            ({DAVE: 0}, None),
+            ({DAVE: None}, None),
+            ({EVE: 50}, None),
+            ({EVE: 51}, raises),
+            ({EVE: -5}, None),
+        ):
+            self.change({}, {}, refusal, users)
+
+    def test_nobody_demotes_the_admin_but_the_admin(self) -> None:
+        for version_id in ("10", "11"):
+            room = self.room(version_id, {})
+            users = {**room.events[TYPE, ""].content["users"], ALICE: 50}
+            self.expect("you may not change it", room.send, BOB, TYPE, {"users": users}, "")
+            self.expect(None, room.send, ALICE, TYPE, {"users": users}, "")
+
+    def test_creators_of_version_12_change_everything(self) -> None:
+        room = self.room("12", {"ban": 2**53 - 1})
+        users = {BOB: 2**53 - 1, CAROL: 0}
+        self.expect(None, room.send, ALICE, TYPE, {"users": users, "ban": 0}, "")
+
+    def test_it_takes_the_level_to_send_power_levels_at_all(self) -> None:
+        room = self.room("11", {"events": {TYPE: 51}})
+        content = room.events[TYPE, ""].content
+        self.expect("power level 51", room.send, BOB, TYPE, content, "")
+        outsider = self.room("11", {}).member("leave", BOB)
+        self.expect("not a member", outsider.send, BOB, TYPE, content, "")
+
+    def room(self, version_id: str, content: dict[str, Any]) -> Room:
+        room = Room(version_id).member("join", BOB, CAROL, DAVE)
+        return room.levels(**content, users={BOB: 50, CAROL: 50, DAVE: 49})
+
+    def change(
+        self,
+        before: dict[str, Any],
+        after: dict[str, Any],
+        refusal: str | None,
+        changed: dict[str, int | None] | None = None,
+    ) -> None:
+        for version_id in VERSIONS:
+            room = self.room(version_id, before)
+            users = {**room.events[TYPE, ""].content["users"], **(changed or {})}
+            users = {person: level for person, level in users.items() if level is not None}
+            self.expect(refusal, room.send, BOB, TYPE, {**after, "users": users}, "")
+
+
+class Properties(TestCase):
+    @settings(deadline=None, max_examples=300)
+    @given(st.sampled_from(list(VERSIONS.values())), contents, contents, people)
+    def test_nobody_gains_power_and_nobody_as_high_loses_it(
+        self, version: Any, before: dict[str, Any], after: dict[str, Any], sender: str
+    ) -> None:
+        old = PowerLevels.of(before, version, (EVE,))
+        new = PowerLevels.of(after, version, (EVE,))
+        try:
+            check_change(old, after, sender)
+        except Forbidden:
+            return
+        own = old.level_of(sender)
+        for person in after.get("users", {}):
+            changed = new.level_of(person) != before.get("users", {}).get(person)
+            self.assertFalse(changed and new.level_of(person) > own)
+        for person, level in before.get("users", {}).items():
+            if level >= own and person != sender:
+                self.assertEqual(after.get("users", {}).get(person), level)
+        for name in SINGLE:
+            if before.get(name, own) > own:
+                self.assertEqual(before[name], after.get(name))
+
+    @settings(deadline=None, max_examples=300)
+    @given(contents, contents, people, st.integers(0, 5))
+    def test_more_power_never_allows_less(
+        self, before: dict[str, Any], after: dict[str, Any], sender: str, more: int
+    ) -> None:
+        """Whoever may make a change may make it with a higher level, all else equal."""
+        users = {k: v for k, v in before.get("users", {}).items() if k != sender}
+        target = {k: v for k, v in after.get("users", {}).items() if k != sender}
+
+        def allowed(level: int) -> bool:
+            own = {sender: level}
+            old = PowerLevels.of({**before, "users": {**users, **own}}, VERSIONS["11"], ())
+            try:
+                check_change(old, {**after, "users": {**target, **own}}, sender)
+            except Forbidden:
+                return False
+            return True
+
+        self.assertFalse(allowed(2) and not allowed(2 + more))
+
+    @settings(deadline=None, max_examples=400)
+    @given(
+        st.sampled_from([*VERSIONS.values(), LENIENT]),
+        st.sampled_from(["m.room.create", "m.room.member", TYPE, "m.room.third_party_invite", "x"]),
+        people,
+        st.none() | people | st.text(max_size=5),
+        odd_contents,
+        odd_contents,
+        odd_contents,
+    )
+    def test_any_content_is_allowed_or_forbidden_and_nothing_else(
+        self,
+        version: Any,
+        event_type: str,
+        sender: str,
+        state_key: str | None,
+        content: dict[str, Any],
+        in_levels: dict[str, Any],
+        in_join_rules: dict[str, Any],
+    ) -> None:
+        room = Room(version.id).member("join", BOB).member("invite", CAROL)
+        room.version = version
+        room.put(TYPE, "", **in_levels).put("m.room.join_rules", "", **in_join_rules)
+        room.put("m.room.third_party_invite", "", BOB, public_keys=in_join_rules.get("users"))
+        draft = Draft(event_type, sender, room.id, content, state_key)
+        keys = auth_event_keys(version, draft)
+        self.assertEqual(len(keys), len(set(keys)))
+        try:
+            check(version, draft, room)
+        except Forbidden as refusal:
+            self.assertTrue(refusal.error)

@@ -1,0 +1,1 @@
+"""Push rules: the default set, changes to it, evaluation, unread counts."""

@@ -1,0 +1,1 @@
+"""/sync: tokens, filters, timelines, and the parts that contribute to an answer."""

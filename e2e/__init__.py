@@ -1,9 +1,8 @@
-"""What encryption needs from a server: keys and ciphertext, carried and counted, never read.
+"""What end-to-end encryption needs from a server: keys, queues and lists of devices.
 
-An upload is checked by ``signatures`` before anything is stored. ``devices``, ``one_time_keys``,
-``cross_signing`` and ``key_backup`` own what clients publish; ``key_queries`` answers from it.
-Whatever others must notice goes onto the stream in the transaction that causes it:
-``device_lists`` says whose keys to ask for again, ``to_device`` keeps the queues of messages.
+The server carries ciphertext and public keys and can read neither. Every upload is checked before
+it is stored, so a broken key never reaches another client; every change of a device list commits
+with the change of keys that caused it; a one-time key is handed out once, ever.
 """
 
 __project__ = "hearth"

@@ -6,6 +6,7 @@ the changes of the last one are public, so work always finds caches that agree w
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -104,9 +105,9 @@ class Committer:
             attempts = [Attempt(results=[Written(None, error, 0, 0.0)] * len(callers))]
         for attempt in attempts:
             if attempt.position is not None:
-                self._guarded(lambda a=attempt: self._stream.publish(a.position, a.changes))
-            for hook in attempt.hooks:
-                self._guarded(hook)
+                self._guarded(partial(self._stream.publish, attempt.position, attempt.changes))
+                for hook in attempt.hooks:
+                    self._guarded(hook)
         results = [result for attempt in attempts for result in attempt.results]
         for caller, result in zip(callers, results, strict=True):
             caller.callback(result)

@@ -47,7 +47,7 @@ class SqliteEngine:
         return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
 
     def is_lost(self, error: Exception, connection: sqlite3.Connection) -> bool:
-        """A full or missing disk shows as OperationalError; the next attempt opens the file anew."""
+        """A full or missing disk is not the statement's fault; the file is opened anew."""
         return isinstance(error, sqlite3.OperationalError) and any(
             sign in str(error) for sign in ("disk", "unable to open", "locked", "readonly")
         )

@@ -112,7 +112,8 @@ class Store:
         self._meter.database("write", written.queries, perf_counter() - began)
         if written.error is not None:
             raise written.error
-        return written.value  # type: ignore[no-any-return]
+        value: T = written.value
+        return value
 
     # From here on: on a reader's thread.
 
@@ -133,9 +134,7 @@ class Store:
                 "The database cannot be reached now; try again in a moment"
             ) from error
 
-    def _in_transaction(
-        self, connection: Any, work: Callable[[Transaction], T]
-    ) -> tuple[T, int]:
+    def _in_transaction(self, connection: Any, work: Callable[[Transaction], T]) -> tuple[T, int]:
         self._engine.begin(connection, writing=False)
         txn = Transaction(self._engine, connection)
         try:

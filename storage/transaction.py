@@ -1,4 +1,4 @@
-"""What a piece of work gets from the store: SQL on one connection, and the stream's next position."""
+"""What a piece of work gets from the store: SQL, and the next position of the stream."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

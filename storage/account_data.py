@@ -1,0 +1,73 @@
+"""What people keep for themselves, about everything or about one room."""
+
+from attrs import frozen
+
+from storage.stream import Change
+from storage.transaction import Transaction, WriteTransaction
+
+
+@frozen(kw_only=True)
+class AccountDataSet(Change):
+    """Somebody's account data changed; ``room_id`` is empty if it is about no room."""
+
+    room_id: str
+
+
+@frozen
+class Datum:
+    """One piece: its room, its type, its content as JSON text, and when it was set."""
+
+    room_id: str
+    type: str
+    json: str
+    position: int
+
+
+def put(txn: WriteTransaction, user_id: str, datum: Datum) -> None:
+    """Keep a piece of account data."""
+    txn.run(
+        "INSERT INTO account_data (user_id, room_id, type, json, position)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id, type) DO UPDATE SET"
+        " json = excluded.json, position = excluded.position",
+        user_id,
+        datum.room_id,
+        datum.type,
+        datum.json,
+        datum.position,
+    )
+
+
+def find(txn: Transaction, user_id: str, room_id: str, data_type: str) -> str | None:
+    """The content of one piece, as JSON text."""
+    json: str | None = txn.value(
+        "SELECT json FROM account_data WHERE user_id = ? AND room_id = ? AND type = ?",
+        user_id,
+        room_id,
+        data_type,
+    )
+    return json
+
+
+def size(txn: Transaction, user_id: str) -> int:
+    """How much a person keeps, in characters."""
+    total: int | None = txn.value(
+        "SELECT SUM(LENGTH(json)) FROM account_data WHERE user_id = ?", user_id
+    )
+    return int(total or 0)
+
+
+def since(txn: Transaction, user_id: str, after: int, upto: int) -> list[Datum]:
+    """What changed after one position and up to another."""
+    rows = txn.all(
+        "SELECT room_id, type, json, position FROM account_data"
+        " WHERE user_id = ? AND position > ? AND position <= ? ORDER BY position",
+        user_id,
+        after,
+        upto,
+    )
+    return [Datum(*row) for row in rows]
+
+
+def remove_all(txn: WriteTransaction, user_id: str) -> None:
+    """Everything that a person keeps."""
+    txn.run("DELETE FROM account_data WHERE user_id = ?", user_id)

@@ -1,0 +1,227 @@
+"""Events as they are stored, and the statements that find them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from storage.transaction import Row, Transaction, WriteTransaction
+
+
+@frozen(eq=False)
+class Event:
+    """An event of a room, in the form that is stored and served.
+
+    ``json`` is what clients see, without ``room_id`` and ``unsigned``; ``unsigned`` are members of
+    that object which never change, as text without braces.
+    """
+
+    position: int
+    room_id: str
+    seq: int
+    event_id: str
+    type: str
+    sender: str
+    state_key: str | None
+    origin_server_ts: int
+    json: str
+    unsigned: str
+    device_id: str | None
+    txn_id: str | None
+    relates_to: str | None
+    rel_type: str | None
+    verdict: int
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content, parsed anew each time: keep it if you need it twice."""
+        content: dict[str, Any] = orjson.loads(self.json)["content"]
+        return content
+
+
+_COLUMNS = (
+    "position, room_id, seq, event_id, type, sender, state_key, origin_server_ts, json, unsigned,"
+    " device_id, txn_id, relates_to, rel_type, verdict"
+)
+_SELECT = f"SELECT {_COLUMNS} FROM events"
+_SELECT_E = f"SELECT e.{_COLUMNS.replace(', ', ', e.')} FROM events e"
+
+
+def events_of(rows: Iterable[Row]) -> list[Event]:
+    """Rows of all event columns as events."""
+    return [Event(*row) for row in rows]
+
+
+def add(txn: WriteTransaction, event: Event, envelope: str) -> None:
+    """Store a new event."""
+    txn.run(
+        f"INSERT INTO events ({_COLUMNS}, envelope)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        event.position,
+        event.room_id,
+        event.seq,
+        event.event_id,
+        event.type,
+        event.sender,
+        event.state_key,
+        event.origin_server_ts,
+        event.json,
+        event.unsigned,
+        event.device_id,
+        event.txn_id,
+        event.relates_to,
+        event.rel_type,
+        event.verdict,
+        envelope,
+    )
+
+
+def replace_text(txn: WriteTransaction, event: Event) -> None:
+    """Write a redacted event over the original."""
+    txn.run(
+        "UPDATE events SET json = ?, unsigned = ?, relates_to = ?, rel_type = ? WHERE position = ?",
+        event.json,
+        event.unsigned,
+        event.relates_to,
+        event.rel_type,
+        event.position,
+    )
+
+
+def find(txn: Transaction, room_id: str, event_id: str) -> Event | None:
+    """One event of a room."""
+    row = txn.one(f"{_SELECT} WHERE event_id = ? AND room_id = ?", event_id, room_id)
+    return None if row is None else Event(*row)
+
+
+def find_many(txn: Transaction, event_ids: Iterable[str]) -> dict[str, Event]:
+    """Events by their ids, of whatever room."""
+    rows = txn.among(f"{_SELECT} WHERE event_id IN (??)", event_ids)
+    return {event.event_id: event for event in events_of(rows)}
+
+
+def find_sent(
+    txn: Transaction, room_id: str, sender: str, device_id: str, event_type: str, txn_id: str
+) -> str | None:
+    """The id of the event that a device has sent under a transaction id."""
+    event_id: str | None = txn.value(
+        "SELECT event_id FROM events WHERE txn_id = ? AND device_id = ?"
+        " AND sender = ? AND room_id = ? AND type = ?",
+        txn_id,
+        device_id,
+        sender,
+        room_id,
+        event_type,
+    )
+    return event_id
+
+
+def last(txn: Transaction, room_id: str) -> Event | None:
+    """The newest event of a room."""
+    row = txn.one(f"{_SELECT} WHERE room_id = ? ORDER BY seq DESC LIMIT 1", room_id)
+    return None if row is None else Event(*row)
+
+
+def forwards(txn: Transaction, room_id: str, after: int, upto: int, limit: int) -> list[Event]:
+    """Events with ``after < seq <= upto``, oldest first."""
+    return events_of(
+        txn.all(
+            f"{_SELECT} WHERE room_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            room_id,
+            after,
+            upto,
+            limit,
+        )
+    )
+
+
+def backwards(txn: Transaction, room_id: str, upto: int, after: int, limit: int) -> list[Event]:
+    """Events with ``after < seq <= upto``, newest first."""
+    return events_of(
+        txn.all(
+            f"{_SELECT} WHERE room_id = ? AND seq <= ? AND seq > ? ORDER BY seq DESC LIMIT ?",
+            room_id,
+            upto,
+            after,
+            limit,
+        )
+    )
+
+
+def seq_at(txn: Transaction, room_id: str, position: int) -> int:
+    """How far the room had come at a position of the stream; 0 before it began."""
+    seq: int | None = txn.value(
+        "SELECT seq FROM events WHERE room_id = ? AND position <= ? ORDER BY seq DESC LIMIT 1",
+        room_id,
+        position,
+    )
+    return seq or 0
+
+
+def state_at(txn: Transaction, room_id: str, seq: int) -> list[Event]:
+    """The state after event ``seq``: of each type and state key the newest event up to it."""
+    return events_of(
+        txn.all(
+            f"{_SELECT_E} JOIN (SELECT type, state_key, MAX(seq) AS newest FROM events"
+            " WHERE room_id = ? AND state_key IS NOT NULL AND seq <= ? GROUP BY type, state_key) n"
+            " ON e.room_id = ? AND e.seq = n.newest ORDER BY e.seq",
+            room_id,
+            seq,
+            room_id,
+        )
+    )
+
+
+def state_between(txn: Transaction, room_id: str, after: int, upto: int) -> list[Event]:
+    """State events with ``after < seq <= upto``, oldest first."""
+    return events_of(
+        txn.all(
+            f"{_SELECT} WHERE room_id = ? AND seq > ? AND seq <= ? AND state_key IS NOT NULL"
+            " ORDER BY seq",
+            room_id,
+            after,
+            upto,
+        )
+    )
+
+
+def state_event_at(
+    txn: Transaction, room_id: str, event_type: str, state_key: str, seq: int
+) -> Event | None:
+    """One piece of the state after event ``seq``."""
+    row = txn.one(
+        f"{_SELECT} WHERE room_id = ? AND type = ? AND state_key = ? AND seq <= ?"
+        " AND state_key IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        room_id,
+        event_type,
+        state_key,
+        seq,
+    )
+    return None if row is None else Event(*row)
+
+
+def state_history(txn: Transaction, room_id: str, event_type: str, state_key: str) -> list[Event]:
+    """Every event of one type and state key, oldest first."""
+    return events_of(
+        txn.all(
+            f"{_SELECT} WHERE room_id = ? AND type = ? AND state_key = ?"
+            " AND state_key IS NOT NULL ORDER BY seq",
+            room_id,
+            event_type,
+            state_key,
+        )
+    )
+
+
+def next_state_event(txn: Transaction, event: Event) -> Event | None:
+    """The event that replaced a state event."""
+    row = txn.one(
+        f"{_SELECT} WHERE room_id = ? AND type = ? AND state_key = ? AND seq > ?"
+        " AND state_key IS NOT NULL ORDER BY seq LIMIT 1",
+        event.room_id,
+        event.type,
+        event.state_key,
+        event.seq,
+    )
+    return None if row is None else Event(*row)

@@ -1,0 +1,85 @@
+"""Where each person stands with each room, now and on the way there."""
+
+from attrs import frozen
+
+from storage.transaction import Transaction, WriteTransaction
+
+
+@frozen
+class Member:
+    """One person's standing in one room, and the event that says so."""
+
+    user_id: str
+    room_id: str
+    membership: str
+    event_id: str
+    position: int
+    seq: int
+    forgotten: int = 0
+
+
+def put(txn: WriteTransaction, member: Member) -> None:
+    """Store a person's new standing. Whoever comes back has forgotten nothing."""
+    txn.run(
+        "INSERT INTO members (user_id, room_id, membership, event_id, position, seq, forgotten)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id) DO UPDATE SET"
+        " membership = excluded.membership, event_id = excluded.event_id,"
+        " position = excluded.position, seq = excluded.seq, forgotten = excluded.forgotten",
+        member.user_id,
+        member.room_id,
+        member.membership,
+        member.event_id,
+        member.position,
+        member.seq,
+        member.forgotten,
+    )
+
+
+def forget(txn: WriteTransaction, user_id: str, room_id: str) -> None:
+    """The person does not want to see the room any more."""
+    txn.run("UPDATE members SET forgotten = 1 WHERE user_id = ? AND room_id = ?", user_id, room_id)
+
+
+def everyone(txn: Transaction) -> list[Member]:
+    """Every standing there is; the in-memory index begins with them."""
+    rows = txn.all(
+        "SELECT user_id, room_id, membership, event_id, position, seq, forgotten FROM members"
+    )
+    return [Member(*row) for row in rows]
+
+
+@frozen
+class Step:
+    """One membership event, in the order of the stream; texts as in ``storage.events.Event``."""
+
+    position: int
+    room_id: str
+    seq: int
+    user_id: str
+    json: str
+    unsigned: str
+
+
+def steps_of(txn: Transaction, user_id: str, since: int, upto: int) -> list[Step]:
+    """One person's membership events after one position and up to another."""
+    rows = txn.all(
+        "SELECT position, room_id, seq, state_key, json, unsigned FROM events"
+        " WHERE type = 'm.room.member' AND state_key = ? AND position > ? AND position <= ?"
+        " ORDER BY position",
+        user_id,
+        since,
+        upto,
+    )
+    return [Step(*row) for row in rows]
+
+
+def steps_in(txn: Transaction, room_ids: list[str], since: int, upto: int) -> list[Step]:
+    """Membership events in some rooms after one position and up to another."""
+    rows = txn.among(
+        "SELECT position, room_id, seq, state_key, json, unsigned FROM events WHERE room_id IN (??)"
+        " AND type = 'm.room.member' AND position > ? AND position <= ? ORDER BY position",
+        room_ids,
+        since,
+        upto,
+    )
+    return [Step(*row) for row in rows]

@@ -1,0 +1,1 @@
+"""Rooms and their types: creation, events, auth rules, membership, history."""

@@ -1,0 +1,65 @@
+"""How a stored event looks to one device: the stored text, plus what belongs to the moment.
+
+Nothing is serialised again: the text of the event stays as it is, and ``unsigned`` (client-server
+API, "Room event format") is put together around it.
+"""
+
+import orjson
+from attrs import frozen
+
+from storage.events import Event
+
+
+@frozen
+class Viewer:
+    """Whose eyes an event is made for."""
+
+    user_id: str
+    device_id: str
+
+
+def client_event(
+    event: Event,
+    viewer: Viewer,
+    now: int,
+    *,
+    membership: str | None = None,
+    with_room_id: bool = True,
+    relations: str | None = None,
+) -> orjson.Fragment:
+    """``event`` in the format of clients, ready to be put into an answer.
+
+    ``membership`` is the viewer's at the time of the event, ``relations`` the JSON text of the
+    bundled aggregations. /sync leaves the room id out.
+    """
+    parts = [event.json[:-1]]
+    if with_room_id:
+        parts.append(f',"room_id":"{event.room_id}"')
+    parts.append(f',"unsigned":{{"age":{max(0, now - event.origin_server_ts)}')
+    if membership is not None:
+        parts.append(f',"membership":"{membership}"')
+    if event.unsigned:
+        parts.append("," + event.unsigned)
+    if (
+        event.txn_id is not None
+        and event.sender == viewer.user_id
+        and event.device_id == viewer.device_id
+    ):
+        parts.append(f',"transaction_id":{orjson.dumps(event.txn_id).decode()}')
+    if relations is not None:
+        parts.append(f',"m.relations":{relations}')
+    parts.append("}}")
+    return orjson.Fragment("".join(parts))
+
+
+def stripped_event(event: Event) -> orjson.Fragment:
+    """The little that people outside a room see of its state ("Stripped state")."""
+    text = orjson.dumps(
+        {
+            "content": event.content,
+            "sender": event.sender,
+            "state_key": event.state_key,
+            "type": event.type,
+        }
+    )
+    return orjson.Fragment(text)

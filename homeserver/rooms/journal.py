@@ -1,0 +1,281 @@
+"""The journal: the one way by which an event gets into a room.
+
+Whoever wants an event - a message, a join, a new room, a redaction - comes here with a draft inside
+a write transaction. The journal checks it, signs it, stores it with everything that follows from
+it, and announces it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import orjson
+from attrs import evolve, frozen
+
+from homeserver import events as pdus
+from homeserver.clock import Clock
+from homeserver.events import Signer
+from homeserver.rooms import auth_rules
+from homeserver.rooms.auth_rules import Draft
+from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.changes import EventAdded, EventRedacted
+from homeserver.rooms.kinds import Kinds
+from homeserver.rooms.room import Room, RoomState
+from schema.errors import DuplicateAnnotation, NotFound
+from storage import events, members, rooms
+from storage.events import Event
+from storage.members import Member
+from storage.transaction import WriteTransaction
+
+
+class Judge(Protocol):
+    """Decides whom an event notifies: push."""
+
+    def verdict(self, room: Room, draft: Draft) -> int:
+        """What the default push rules make of it for a member whom it does not name."""
+
+    def stored(self, txn: WriteTransaction, room: Room, event: Event) -> None:
+        """The event is stored; ``room`` is the room after it. Write down who is special."""
+
+    def redacted(self, txn: WriteTransaction, event: Event) -> None:
+        """The event has lost its content, and with it what it notified of."""
+
+
+@frozen
+class Sent:
+    """By which device, and under which transaction id, a draft was sent."""
+
+    device_id: str
+    txn_id: str
+
+
+@frozen
+class Journal:
+    """Appends events to rooms."""
+
+    rooms: RoomCache
+    signer: Signer
+    clock: Clock
+    kinds: Kinds
+    judge: Judge
+    redacted_media: Callable[[WriteTransaction, Event], None] | None = None
+
+    def append(
+        self,
+        txn: WriteTransaction,
+        room: Room,
+        draft: Draft,
+        *,
+        sent: Sent | None = None,
+        by_server: bool = False,
+    ) -> tuple[Event, Room]:
+        """Store ``draft`` as the next event of ``room``; the event, and the room after it.
+
+        ``by_server`` marks what a service of this server does in somebody's name. The room must be
+        the one that this transaction has reached: ``RoomCache.head``.
+
+        Raises:
+            Forbidden: a rule of the room version or of the conversation type is broken.
+            EventTooLarge, BadJson: it cannot be an event.
+        """
+        self.kinds.check(room, draft, by_server=by_server)
+        auth_rules.check(room.version, draft, room.state)
+        target = self._redaction_target(txn, room, draft)
+        relation = _relation(draft.content)
+        if relation is not None and relation[1] == "m.annotation":
+            _check_first_annotation(txn, room, draft, relation[0])
+        event, envelope = self._build(txn, room, draft, sent, relation)
+        events.add(txn, event, envelope)
+        after = room.after(event)
+        txn.overlay[event.room_id] = after
+        users = self._note_membership(txn, after, event)
+        txn.announce(
+            EventAdded(
+                position=event.position,
+                rooms=(event.room_id,),
+                users=users,
+                event=event,
+                room=after,
+            )
+        )
+        self.judge.stored(txn, after, event)
+        if target is not None:
+            after = self._redact(txn, after, target, event)
+        return event, after
+
+    def begin(
+        self, txn: WriteTransaction, room: Room, draft: Draft, *, sent: Sent | None = None
+    ) -> tuple[Event, Room]:
+        """Store the create event of a new room, whose id may follow from it."""
+        auth_rules.check(room.version, draft, RoomState({}))
+        event, envelope = self._build(txn, room, draft, sent, None)
+        events.add(txn, event, envelope)
+        after = evolve(room, room_id=event.room_id).after(event)
+        txn.overlay[event.room_id] = after
+        txn.announce(
+            EventAdded(position=event.position, rooms=(event.room_id,), event=event, room=after)
+        )
+        return event, after
+
+    def _build(
+        self,
+        txn: WriteTransaction,
+        room: Room,
+        draft: Draft,
+        sent: Sent | None,
+        relation: tuple[str, str] | None,
+    ) -> tuple[Event, str]:
+        replaced = None
+        if draft.state_key is not None:
+            replaced = room.state.get(draft.type, draft.state_key)
+        auth_events = (
+            room.state.get(*key) for key in auth_rules.auth_event_keys(room.version, draft)
+        )
+        built = pdus.build(
+            room.version,
+            self.signer,
+            room_id=draft.room_id,
+            sender=draft.sender,
+            type=draft.type,
+            content=dict(draft.content),
+            state_key=draft.state_key,
+            redacts=draft.redacts,
+            origin_server_ts=self.clock(),
+            depth=room.seq + 1,
+            prev_event_ids=[room.last_event_id] if room.last_event_id else [],
+            auth_event_ids=[event.event_id for event in auth_events if event is not None],
+        )
+        event = Event(
+            position=txn.position(),
+            room_id=built.room_id,
+            seq=room.seq + 1,
+            event_id=built.event_id,
+            type=draft.type,
+            sender=draft.sender,
+            state_key=draft.state_key,
+            origin_server_ts=built.pdu["origin_server_ts"],
+            json=pdus.client_json(room.version, built),
+            unsigned="" if replaced is None else _replacing(replaced),
+            device_id=sent.device_id if sent else None,
+            txn_id=sent.txn_id if sent else None,
+            relates_to=relation[0] if relation else None,
+            rel_type=relation[1] if relation else None,
+            verdict=0 if room.seq == 0 else self.judge.verdict(room, draft),
+        )
+        return event, pdus.envelope_json(built)
+
+    def _note_membership(self, txn: WriteTransaction, room: Room, event: Event) -> tuple[str, ...]:
+        """Keep the table of memberships; whoever it is about sees the change in their /sync."""
+        if event.type != "m.room.member" or event.state_key is None:
+            return ()
+        membership = str(event.content["membership"])
+        members.put(
+            txn,
+            Member(
+                event.state_key,
+                event.room_id,
+                membership,
+                event.event_id,
+                event.position,
+                event.seq,
+            ),
+        )
+        if room.kind in ("direct", "self") and membership in ("leave", "ban"):
+            present = room.state.memberships().values()
+            if "join" not in present and "invite" not in present:
+                rooms.release_unique(txn, room.room_id)
+        return (event.state_key,)
+
+    def _redaction_target(self, txn: WriteTransaction, room: Room, draft: Draft) -> Event | None:
+        """The event that a redaction is about, once it is certain that its sender may."""
+        if draft.type != "m.room.redaction":
+            return None
+        event_id = draft.redacts or draft.content.get("redacts")
+        target = events.find(txn, room.room_id, event_id) if isinstance(event_id, str) else None
+        if target is None:
+            raise NotFound("There is no such event in this room to redact")
+        auth_rules.check_redaction(room.version, draft.sender, target.sender, room.state)
+        return target
+
+    def _redact(self, txn: WriteTransaction, room: Room, target: Event, redaction: Event) -> Room:
+        """Take the content of ``target`` away, wherever it is written."""
+        left = pdus.redact(room.version, orjson.loads(target.json))
+        because = f'{redaction.json[:-1]},"room_id":{_text(redaction.room_id)}}}'
+        redacted = evolve(
+            target,
+            json=orjson.dumps(left, option=orjson.OPT_SORT_KEYS).decode(),
+            unsigned=f'"redacted_because":{because}',
+            relates_to=None,
+            rel_type=None,
+        )
+        events.replace_text(txn, redacted)
+        self.judge.redacted(txn, target)
+        if self.redacted_media is not None:
+            self.redacted_media(txn, target)
+        if target.state_key is not None:
+            room = self._redact_state(txn, room, redacted)
+        txn.overlay[room.room_id] = room
+        txn.announce(
+            EventRedacted(
+                position=redaction.position, rooms=(room.room_id,), event=redacted, room=room
+            )
+        )
+        return room
+
+    def _redact_state(self, txn: WriteTransaction, room: Room, redacted: Event) -> Room:
+        """A state event is also quoted by the one that replaced it, and may be current."""
+        successor = events.next_state_event(txn, redacted)
+        if successor is not None:
+            if "redacted_because" not in successor.unsigned:
+                successor = evolve(successor, unsigned=_replacing(redacted))
+                events.replace_text(txn, successor)
+            changed = successor
+        else:
+            changed = redacted
+        current = room.state.get(changed.type, changed.state_key or "")
+        if current is None or current.seq != changed.seq:
+            return room
+        return evolve(room, state=room.state.with_event(changed))
+
+
+def _replacing(old: Event) -> str:
+    """What a state event says about the one that it replaces."""
+    content = orjson.dumps(old.content).decode()
+    return (
+        f'"prev_content":{content},"prev_sender":{_text(old.sender)},'
+        f'"replaces_state":{_text(old.event_id)}'
+    )
+
+
+def _relation(content: Any) -> tuple[str, str] | None:
+    """The event that this one relates to, and how (client-server API, "Forming relationships")."""
+    relates = content.get("m.relates_to")
+    if not isinstance(relates, dict):
+        return None
+    event_id, rel_type = relates.get("event_id"), relates.get("rel_type")
+    if not isinstance(event_id, str) or not isinstance(rel_type, str):
+        return None
+    if len(event_id) > 255 or len(rel_type) > 255 or "\0" in event_id + rel_type:
+        return None
+    return event_id, rel_type
+
+
+def _check_first_annotation(
+    txn: WriteTransaction, room: Room, draft: Draft, relates_to: str
+) -> None:
+    """Nobody reacts twice with the same key (client-server API, "Annotations")."""
+    earlier: Sequence[tuple[Any, ...]] = txn.all(
+        "SELECT json FROM events WHERE relates_to = ? AND rel_type = 'm.annotation'"
+        " AND room_id = ? AND sender = ? AND type = ?",
+        relates_to,
+        room.room_id,
+        draft.sender,
+        draft.type,
+    )
+    key = draft.content["m.relates_to"].get("key")
+    for (json,) in earlier:
+        if orjson.loads(json)["content"]["m.relates_to"].get("key") == key:
+            raise DuplicateAnnotation("You have reacted to this event with that already")
+
+
+def _text(value: str) -> str:
+    return orjson.dumps(value).decode()

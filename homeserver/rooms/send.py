@@ -1,0 +1,134 @@
+"""Sending: messages, state and redactions by somebody who is in the room."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from homeserver.requester import Requester
+from homeserver.rooms.auth_rules import Draft
+from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.journal import Journal, Sent
+from schema.canonical import check_canonical
+from schema.errors import BadAlias, BadJson, BadRequest, InvalidParam
+from storage import events, rooms
+from storage.store import Store
+from storage.transaction import WriteTransaction
+
+AUTHORISED = "join_authorised_via_users_server"
+
+
+@frozen
+class Send:
+    """Client-server API, "Sending events to a room" and "Redactions"."""
+
+    store: Store
+    rooms: RoomCache
+    journal: Journal
+
+    async def message(
+        self,
+        requester: Requester,
+        room_id: str,
+        event_type: str,
+        txn_id: str,
+        content: dict[str, Any],
+        *,
+        redacts: str | None = None,
+    ) -> str:
+        """Send a message event; its id. The same transaction id always gives the same event.
+
+        Raises:
+            Forbidden: a rule of the room or of its type is broken.
+            NotFound: there is no such room.
+            EventTooLarge, BadJson: it cannot be an event.
+        """
+        check_canonical(content)
+        if not txn_id or len(txn_id) > 255:
+            raise InvalidParam("A transaction id has 1 to 255 characters")
+        sent = Sent(requester.device_id, txn_id)
+        draft = Draft(event_type, requester.user_id, room_id, content, redacts=redacts)
+
+        def work(txn: WriteTransaction) -> str:
+            room = self.rooms.head(txn, room_id)
+            before = events.find_sent(
+                txn, room_id, requester.user_id, sent.device_id, event_type, txn_id
+            )
+            if before is not None:
+                return before
+            return self.journal.append(txn, room, draft, sent=sent)[0].event_id
+
+        return await self.store.write(work)
+
+    async def state(
+        self,
+        requester: Requester,
+        room_id: str,
+        event_type: str,
+        state_key: str,
+        content: dict[str, Any],
+    ) -> str:
+        """Set a piece of state; the id of the event. Setting what is set already changes nothing.
+
+        Raises:
+            Forbidden: a rule of the room or of its type is broken.
+            NotFound: there is no such room.
+            BadRequest: it is a membership of somebody, which has its own endpoints.
+        """
+        check_canonical(content)
+        if event_type == "m.room.member":
+            # Only the server can say that somebody vouches for a join.
+            content = {k: v for k, v in content.items() if k != AUTHORISED}
+        draft = Draft(event_type, requester.user_id, room_id, content, state_key)
+        if event_type == "m.room.create":
+            raise BadRequest("A room is created once, by createRoom")
+        if event_type == "m.room.canonical_alias":
+            _check_alias_shape(content)
+
+        def work(txn: WriteTransaction) -> str:
+            room = self.rooms.head(txn, room_id)
+            current = room.state.get(event_type, state_key)
+            if (
+                current is not None
+                and current.sender == requester.user_id
+                and room.state.membership(requester.user_id) == "join"
+                and current.content == content
+            ):
+                return current.event_id
+            if event_type == "m.room.canonical_alias":
+                _check_aliases(txn, room_id, current.content if current else {}, content)
+            return self.journal.append(txn, room, draft)[0].event_id
+
+        return await self.store.write(work)
+
+    async def redact(
+        self,
+        requester: Requester,
+        room_id: str,
+        event_id: str,
+        txn_id: str,
+        content: dict[str, Any],
+    ) -> str:
+        """Take the content of an event away; the id of the redaction."""
+        return await self.message(
+            requester, room_id, "m.room.redaction", txn_id, content, redacts=event_id
+        )
+
+
+def _check_alias_shape(content: Mapping[str, Any]) -> None:
+    alias, others = content.get("alias"), content.get("alt_aliases", [])
+    if alias is not None and not isinstance(alias, str):
+        raise BadJson("`alias` must be a string")
+    if not isinstance(others, list) or not all(isinstance(other, str) for other in others):
+        raise BadJson("`alt_aliases` must be a list of strings")
+
+
+def _check_aliases(
+    txn: WriteTransaction, room_id: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    """What is newly named must point here (client-server API, "m.room.canonical_alias")."""
+    known = {old.get("alias"), *old.get("alt_aliases", [])}
+    for alias in {new.get("alias"), *new.get("alt_aliases", [])} - known - {None, ""}:
+        found = rooms.find_alias(txn, str(alias))
+        if found is None or found[0] != room_id:
+            raise BadAlias(f"The alias {alias} does not point to this room")

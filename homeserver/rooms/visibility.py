@@ -1,0 +1,187 @@
+"""What a person may see of a room: the one place that decides, for every path that reads.
+
+Client-server API, "Room History Visibility". A room is a straight line, so what somebody may see
+is a few stretches of it, worked out from their own membership events and those of the history
+visibility.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from homeserver.rooms.room import Room
+from schema.errors import Forbidden
+from storage import events
+from storage.events import Event
+from storage.store import Store
+from storage.transaction import Transaction
+
+_VISIBILITY = "m.room.history_visibility"
+_MEMBER = "m.room.member"
+_KNOWN = ("invited", "joined", "shared", "world_readable")
+
+
+@frozen
+class Sight:
+    """The stretches of a room that somebody may see, and their membership along the way."""
+
+    stretches: tuple[tuple[int, int], ...]
+    """First and last number of each, in order."""
+    steps: tuple[tuple[int, str], ...]
+    """Number of an event, and the membership from it on; before the first one ``leave``."""
+
+    def sees(self, seq: int) -> bool:
+        """Whether the event with this number may be seen."""
+        index = bisect_right(self.stretches, (seq, EVER)) - 1
+        return index >= 0 and self.stretches[index][1] >= seq
+
+    def membership_at(self, seq: int) -> str:
+        """The person's membership when the event came (``unsigned.membership``)."""
+        index = bisect_right(self.steps, (seq, "~")) - 1
+        return self.steps[index][1] if index >= 0 else "leave"
+
+    @property
+    def last(self) -> int:
+        """The last number that may be seen; 0 if nothing."""
+        return self.stretches[-1][1] if self.stretches else 0
+
+    def until(self, seq: int) -> "Sight":
+        """The same sight, but nothing after the event with this number."""
+        stretches = [(first, min(last, seq)) for first, last in self.stretches if first <= seq]
+        return Sight(tuple(stretches), self.steps)
+
+    def __bool__(self) -> bool:
+        return bool(self.stretches)
+
+
+EVER = 2**62
+MAX_KNOWN = 5_000
+
+
+class Visibility:
+    """Answers what a person may see of a room."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: OrderedDict[tuple[str, str], tuple[tuple[Event | None, ...], Sight]]
+        self._known = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def sight(self, room: Room, user_id: str) -> Sight:
+        """What ``user_id`` may see of ``room``. Nothing at all is an empty sight."""
+        sight = glance(room, user_id)
+        if sight is not None:
+            return sight
+        # What has happened is settled: as long as these two stand, nothing new can be seen.
+        latest = (room.state.get(_MEMBER, user_id), room.state.get(_VISIBILITY))
+        key = (room.room_id, user_id)
+        known = self._known.get(key)
+        if known is not None and known[0] == latest:
+            return known[1]
+        sight = await self._store.read(lambda txn: look(txn, room, user_id))
+        self._known[key] = (latest, sight)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        return sight
+
+    async def needed(self, room: Room, user_id: str) -> Sight:
+        """The same, where seeing nothing is a refusal.
+
+        Raises:
+            Forbidden: the person may see nothing of the room.
+        """
+        sight = await self.sight(room, user_id)
+        if not sight:
+            raise Forbidden("You are not a member of this room")
+        return sight
+
+
+def glance(room: Room, user_id: str) -> Sight | None:
+    """The whole room at once, in the ordinary case; None when it takes a longer look.
+
+    Ordinary is: a member now, and the room's history was always shared with its members.
+    """
+    member = room.state.get(_MEMBER, user_id)
+    setting = room.state.get(_VISIBILITY)
+    if member is None or setting is None or room.state.membership(user_id) != "join":
+        return None
+    always = "replaces_state" not in setting.unsigned and "redacted" not in setting.unsigned
+    if not always or room.state.text(_VISIBILITY, "history_visibility") != "shared":
+        return None
+    if "replaces_state" in member.unsigned:
+        return None
+    return Sight(((1, EVER),), ((member.seq, "join"),))
+
+
+def look(txn: Transaction, room: Room, user_id: str) -> Sight:
+    """Work out the stretches from the history of the room, up to the moment that ``room`` shows."""
+    own = events.state_history(txn, room.room_id, _MEMBER, user_id)
+    settings = events.state_history(txn, room.room_id, _VISIBILITY, "")
+    return sight_of(
+        [event for event in own if event.seq <= room.seq],
+        [event for event in settings if event.seq <= room.seq],
+    )
+
+
+def sight_of(own: Sequence[Event], settings: Sequence[Event]) -> Sight:
+    """The stretches that follow from somebody's membership events and the room's settings."""
+    steps = tuple((event.seq, str(event.content.get("membership", "leave"))) for event in own)
+    rules = tuple((event.seq, _setting(event)) for event in settings)
+    # "shared" shows whatever came before the person was last a member.
+    last_joined = 0
+    for index, (_, membership) in enumerate(steps):
+        if membership == "join":
+            last_joined = steps[index + 1][0] if index + 1 < len(steps) else EVER
+    edges = sorted({1, *(seq for seq, _ in steps), *(seq for seq, _ in rules)})
+    stretches: list[tuple[int, int]] = []
+    for index, first in enumerate(edges):
+        last = edges[index + 1] - 1 if index + 1 < len(edges) else EVER
+        member_step = first in (seq for seq, _ in steps)
+        rule_step = first in (seq for seq, _ in rules)
+        # An event that changes either is judged by the more generous side of the change.
+        if member_step or rule_step:
+            if any(
+                _shows(_at(rules, rule, "shared"), _at(steps, own_at, "leave"), first, last_joined)
+                for rule in (first - 1, first)
+                for own_at in (first - 1, first)
+            ):
+                stretches.append((first, first))
+            first += 1
+        if first <= last and _shows(
+            _at(rules, first, "shared"), _at(steps, first, "leave"), first, last_joined
+        ):
+            stretches.append((first, last))
+    return Sight(tuple(_joined_up(stretches)), steps)
+
+
+def _shows(rule: str, membership: str, seq: int, last_joined: int) -> bool:
+    if rule == "world_readable" or membership == "join":
+        return True
+    if rule == "shared":
+        return seq <= last_joined
+    return rule == "invited" and membership == "invite"
+
+
+def _at(steps: tuple[tuple[int, str], ...], seq: int, before: str) -> str:
+    index = bisect_right(steps, (seq, "~")) - 1
+    return steps[index][1] if index >= 0 else before
+
+
+def _setting(event: Event) -> str:
+    """Unknown values count as ``shared``, as the specification says."""
+    value = event.content.get("history_visibility")
+    return value if value in _KNOWN else "shared"
+
+
+def _joined_up(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for first, last in stretches:
+        if joined and joined[-1][1] == first - 1:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined

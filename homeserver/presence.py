@@ -1,0 +1,151 @@
+"""Presence: who is here. In memory only, and only for people who share a room."""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Any
+
+from attrs import define
+from twisted.internet.task import LoopingCall
+
+from homeserver.clock import Clock
+from homeserver.sync.ephemeral import Ephemeral
+from schema.errors import Forbidden, InvalidParam
+
+STATES = ("online", "unavailable", "offline")
+SILENCE_MS = 60_000
+SWEEP_SECONDS = 15
+ACTIVE_MS = 60_000
+REMEMBERED = 2_000
+
+
+@define
+class _Person:
+    presence: str
+    status: str | None
+    active_at: int
+    seen_at: int
+    position: int = 0
+
+
+class Presence:
+    """Client-server API, "Presence"; a part of /sync.
+
+    Whoever syncs is online, unless they say otherwise; whoever stops goes offline a minute later.
+    A change costs one note in memory; what did not change is not announced.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: Clock,
+        ephemeral: Ephemeral,
+        sharing: Callable[[str], Collection[str]],
+    ) -> None:
+        """``sharing`` tells who shares a room with a person, the person included."""
+        self._clock = clock
+        self._ephemeral = ephemeral
+        self._sharing = sharing
+        self._people: dict[str, _Person] = {}
+        self._changes: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)
+        self._forgotten = ephemeral.position
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def start(self) -> None:
+        """Begin to notice who has gone."""
+        self._sweeping.start(SWEEP_SECONDS, now=False)
+
+    def stop(self) -> None:
+        """Stop noticing."""
+        if self._sweeping.running:
+            self._sweeping.stop()
+
+    def seen(self, user_id: str, presence: str) -> None:
+        """The person's client syncs and says that they are ``presence``."""
+        now = self._clock()
+        person = self._people.get(user_id)
+        if presence == "offline":
+            return
+        if person is None:
+            person = self._people[user_id] = _Person("offline", None, now, now)
+        person.seen_at = now
+        if presence == "online":
+            person.active_at = now
+        if person.presence != presence:
+            person.presence = presence
+            self._announce(user_id, person)
+
+    def set(self, asker: str, user_id: str, presence: str, status: str | None) -> None:
+        """The person says how they are.
+
+        Raises:
+            Forbidden: it is somebody else's presence.
+            InvalidParam: there is no such state.
+        """
+        if asker != user_id:
+            raise Forbidden("You can only set your own presence")
+        if presence not in STATES:
+            raise InvalidParam(f"Presence is one of {', '.join(STATES)}")
+        now = self._clock()
+        person = self._people.setdefault(user_id, _Person("offline", None, now, now))
+        person.seen_at = person.active_at = now
+        if (person.presence, person.status) != (presence, status):
+            person.presence, person.status = presence, status
+            self._announce(user_id, person)
+
+    def get(self, asker: str, user_id: str) -> dict[str, Any]:
+        """How somebody is.
+
+        Raises:
+            Forbidden: the two share no room.
+        """
+        if user_id not in self._sharing(asker):
+            raise Forbidden("You can only see the presence of people who share a room with you")
+        person = self._people.get(user_id)
+        return {"presence": "offline"} if person is None else self._content(person)
+
+    async def since(
+        self, user_id: str, device_id: str, since: int | None, upto: int
+    ) -> tuple[dict[str, Any], bool]:
+        """As a part of /sync."""
+        if since is not None and (not self._changes or self._changes[-1][0] <= since):
+            return {}, False
+        sharing = self._sharing(user_id)
+        if since is None or since < self._forgotten:
+            changed = {
+                other
+                for other in sharing
+                if other in self._people and self._people[other].presence != "offline"
+            }
+        else:
+            changed = {other for at, other in self._changes if at > since and other in sharing}
+        events = [
+            {"type": "m.presence", "sender": other, "content": self._content(self._people[other])}
+            for other in sorted(changed)
+        ]
+        return ({"presence": {"events": events}} if events else {}), bool(events)
+
+    def _content(self, person: _Person) -> dict[str, Any]:
+        ago = max(0, self._clock() - person.active_at)
+        content: dict[str, Any] = {"presence": person.presence, "last_active_ago": ago}
+        if person.presence == "online":
+            content["currently_active"] = ago < ACTIVE_MS
+        if person.status:
+            content["status_msg"] = person.status
+        return content
+
+    def _announce(self, user_id: str, person: _Person) -> None:
+        if len(self._changes) == REMEMBERED:
+            self._forgotten = self._changes[0][0]
+        person.position = self._ephemeral.changed(self._sharing(user_id))
+        self._changes.append((person.position, user_id))
+
+    def _sweep(self) -> None:
+        gone = self._clock() - SILENCE_MS
+        for user_id, person in self._people.items():
+            if person.presence != "offline" and person.seen_at < gone:
+                person.presence = "offline"
+                self._announce(user_id, person)

@@ -1,0 +1,137 @@
+"""Profiles: what people show of themselves, and who may change it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from homeserver.requester import Requester
+from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.membership import Membership
+from homeserver.rooms.memberships import Memberships
+from schema.canonical import check_canonical
+from schema.errors import BadJson, Forbidden, KeyTooLarge, NotFound, ProfileTooLarge
+from storage import profiles
+from storage.store import Store
+from storage.transaction import Transaction, WriteTransaction
+
+MAX_PROFILE = 64 * 1024
+MAX_NAME = 256
+MAX_URL = 1000
+MAX_KEY = 255
+_IN_ROOMS = {"displayname": MAX_NAME, "avatar_url": MAX_URL}
+
+
+@frozen
+class Profiles:
+    """Client-server API, "Profiles". Name and picture are also in every room the person is in."""
+
+    store: Store
+    rooms: RoomCache
+    membership: Membership
+    memberships: Memberships
+    person_exists: Callable[[Transaction, str], bool]
+
+    async def all(self, user_id: str) -> dict[str, Any]:
+        """Every field of a profile.
+
+        Raises:
+            NotFound: there is no such person.
+        """
+
+        def work(txn: Transaction) -> dict[str, Any] | None:
+            if not self.person_exists(txn, user_id):
+                return None
+            return profiles.fields(txn, user_id)
+
+        found = await self.store.read(work)
+        if found is None:
+            raise NotFound(f"There is nobody called {user_id} on this server")
+        return found
+
+    async def field(self, user_id: str, key: str) -> dict[str, Any]:
+        """One field. Somebody without a name or picture has an answer without it.
+
+        Raises:
+            NotFound: there is no such person, or they have no such field.
+        """
+        found = await self.all(user_id)
+        if key not in found and key not in _IN_ROOMS:
+            raise NotFound(f"The profile of {user_id} has no {key}")
+        return {key: found[key]} if key in found else {}
+
+    async def set(self, requester: Requester, user_id: str, key: str, body: Any) -> None:
+        """Set a field to ``body[key]``; name and picture change in every room with it.
+
+        Raises:
+            Forbidden: it is somebody else's profile.
+            BadJson, KeyTooLarge, ProfileTooLarge: it cannot be.
+        """
+        _check_own(requester, user_id)
+        if key not in body:
+            raise BadJson(f"The body must have the key `{key}`")
+        value = body[key]
+        _check_field(key, value)
+        json = orjson.dumps(value).decode()
+
+        def work(txn: WriteTransaction) -> None:
+            others = {k: v for k, v in profiles.fields(txn, user_id).items() if k != key}
+            if len(orjson.dumps(others)) + len(key) + len(json) > MAX_PROFILE:
+                raise ProfileTooLarge("A profile has at most 64 KiB")
+            if value in (None, "") and key in _IN_ROOMS:
+                profiles.remove(txn, user_id, key)
+            else:
+                profiles.put(txn, user_id, key, json)
+            self._show_in_rooms(txn, user_id, key)
+
+        await self.store.write(work)
+
+    async def remove(self, requester: Requester, user_id: str, key: str) -> None:
+        """Take a field away.
+
+        Raises:
+            Forbidden: it is somebody else's profile.
+        """
+        _check_own(requester, user_id)
+        _check_key(key)
+
+        def work(txn: WriteTransaction) -> None:
+            profiles.remove(txn, user_id, key)
+            self._show_in_rooms(txn, user_id, key)
+
+        await self.store.write(work)
+
+    def _show_in_rooms(self, txn: WriteTransaction, user_id: str, key: str) -> None:
+        """Each room that somebody has joined shows their name and picture."""
+        if key not in _IN_ROOMS:
+            return
+        shown = profiles.fields(txn, user_id)
+        for room_id in self.memberships.rooms_of(user_id):
+            room = self.rooms.head(txn, room_id)
+            content = room.state.content("m.room.member", user_id)
+            if content.get("membership") == "join" and content.get(key) != shown.get(key):
+                self.membership.put(txn, room, user_id, user_id, "join")
+
+
+def _check_own(requester: Requester, user_id: str) -> None:
+    if requester.user_id != user_id:
+        raise Forbidden("Only you can change your profile")
+
+
+def _check_key(key: str) -> None:
+    if len(key.encode()) > MAX_KEY:
+        raise KeyTooLarge(f"The name of a profile field has at most {MAX_KEY} bytes")
+
+
+def _check_field(key: str, value: Any) -> None:
+    _check_key(key)
+    check_canonical({key: value})
+    if key not in _IN_ROOMS or value is None:
+        return
+    if not isinstance(value, str):
+        raise BadJson(f"`{key}` must be a string")
+    if len(value) > _IN_ROOMS[key]:
+        raise BadJson(f"`{key}` has at most {_IN_ROOMS[key]} characters")
+    if "\0" in value:
+        raise BadJson(f"`{key}` must not hold the character U+0000")

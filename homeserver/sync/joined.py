@@ -1,0 +1,173 @@
+"""A joined or left room in an answer of /sync: timeline, state, summary."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from homeserver.clock import Clock
+from homeserver.rooms.client_events import client_event
+from homeserver.rooms.room import Room
+from homeserver.rooms.visibility import EVER, Sight, Visibility
+from homeserver.sync.lazy import LazyMembers
+from homeserver.sync.request import SyncRequest
+from homeserver.sync.timeline import Timeline, Timelines, allows
+from homeserver.sync.token import room_token
+from storage.events import Event
+
+_MEMBER = "m.room.member"
+HEROES = 5
+
+
+@frozen
+class RoomView:
+    """Puts together what a client sees of one room."""
+
+    timelines: Timelines
+    visibility: Visibility
+    lazy: LazyMembers
+    clock: Clock
+
+    async def since(
+        self, request: SyncRequest, room: Room, since: int, upto: int
+    ) -> tuple[dict[str, Any], bool]:
+        """A room that the client knows: what has changed, and whether that is news."""
+        timeline = await self.timelines.since(room, since, upto, request.filter.room.timeline, None)
+        known = timeline.before
+        if timeline.limited:
+            known = await self.timelines.seq_at(room, since)
+        return await self._section(request, room, timeline, known, None)
+
+    async def anew(
+        self, request: SyncRequest, room: Room, upto: int, until: int = EVER
+    ) -> tuple[dict[str, Any], bool]:
+        """A room that the client sees for the first time, up to event ``until``."""
+        sight = await self.visibility.sight(room, request.user_id)
+        if until != EVER:
+            sight = sight.until(until)
+        self.lazy.forget(request.user_id, request.viewer.device_id, room.room_id)
+        timeline = await self.timelines.newest(room, upto, request.filter.room.timeline, sight)
+        return await self._section(request, room, timeline, 0, sight)
+
+    async def left(
+        self, request: SyncRequest, room: Room, since: int, left_seq: int, upto: int
+    ) -> dict[str, Any]:
+        """A room that the person has left, been removed from, or declined, after ``since``."""
+        sight = (await self.visibility.sight(room, request.user_id)).until(left_seq)
+        timeline = await self.timelines.since(
+            room, since, upto, request.filter.room.timeline, sight
+        )
+        known = await self.timelines.seq_at(room, since) if timeline.limited else timeline.before
+        capped = Timeline(
+            timeline.events, timeline.before, min(timeline.upto, left_seq), timeline.limited
+        )
+        if not any(event.seq == left_seq for event in capped.events) and not sight.sees(left_seq):
+            capped = Timeline([], left_seq, left_seq, limited=False)
+        section, _ = await self._section(request, room, capped, min(known, left_seq), sight)
+        return section
+
+    async def _section(
+        self,
+        request: SyncRequest,
+        room: Room,
+        timeline: Timeline,
+        known: int,
+        sight: Sight | None,
+    ) -> tuple[dict[str, Any], bool]:
+        """``known`` is the number of the event up to which the client knows the state."""
+        state = await self._state(request, room, timeline, known)
+        now = self.clock()
+        section: dict[str, Any] = {
+            "timeline": {
+                "events": [
+                    client_event(
+                        event,
+                        request.viewer,
+                        now,
+                        membership="join" if sight is None else sight.membership_at(event.seq),
+                        with_room_id=False,
+                    )
+                    for event in timeline.events
+                ],
+                "limited": timeline.limited,
+                "prev_batch": room_token(timeline.before),
+            },
+            request.state_after or "state": {
+                "events": [
+                    client_event(event, request.viewer, now, with_room_id=False)
+                    for event in state
+                    if allows(request.filter.room.state, event)
+                ]
+            },
+        }
+        if known == 0 or any(event.type == _MEMBER for event in (*timeline.events, *state)):
+            section["summary"] = _summary(room, request.user_id)
+        return section, bool(timeline.events or state or timeline.limited)
+
+    async def _state(
+        self, request: SyncRequest, room: Room, timeline: Timeline, known: int
+    ) -> Sequence[Event]:
+        """What the client must know of the state besides the timeline."""
+        at_end = request.state_after is not None
+        edge = timeline.upto if at_end else timeline.before
+        if request.full_state or known == 0:
+            state = await self._whole_state(request, room, timeline, edge)
+        else:
+            state = await self.timelines.state_between(room, known, edge)
+        if not request.filter.lazy_load_members:
+            return state
+        return self._with_lazy_members(request, room, timeline, state, known)
+
+    async def _whole_state(
+        self, request: SyncRequest, room: Room, timeline: Timeline, edge: int
+    ) -> Sequence[Event]:
+        if not request.filter.lazy_load_members:
+            return await self.timelines.state_at(room, edge)
+        keys = [(e.type, e.state_key or "") for e in room.state if e.type != _MEMBER]
+        return await self.timelines.state_at(room, edge, keys)
+
+    def _with_lazy_members(
+        self,
+        request: SyncRequest,
+        room: Room,
+        timeline: Timeline,
+        state: Iterable[Event],
+        known: int,
+    ) -> Sequence[Event]:
+        """Members only as far as the timeline, the summary or a gap needs them."""
+        needed = {event.sender for event in timeline.events}
+        if known == 0:
+            needed |= {request.user_id, *_heroes(room, request.user_id)}
+        shown = {
+            event.state_key
+            for event in timeline.events
+            if event.type == _MEMBER and request.state_after is None
+        }
+        members = self.lazy.fresh(
+            request.user_id,
+            request.viewer.device_id,
+            room,
+            sorted(needed - shown),
+            redundant=request.filter.include_redundant_members,
+        )
+        already = {event.event_id for event in members}
+        return [event for event in state if event.event_id not in already] + members
+
+
+def _summary(room: Room, user_id: str) -> dict[str, Any]:
+    """Client-server API, "RoomSummary"."""
+    return {
+        "m.heroes": _heroes(room, user_id),
+        "m.joined_member_count": room.state.count("join"),
+        "m.invited_member_count": room.state.count("invite"),
+    }
+
+
+def _heroes(room: Room, user_id: str) -> list[str]:
+    """The people after whom a room without a name is called: who is in it, or else who was."""
+    members = [event for event in room.state if event.type == _MEMBER]
+    members.sort(key=lambda event: event.seq)
+    others = [str(event.state_key) for event in members if event.state_key != user_id]
+    memberships = room.state.memberships()
+    here = [other for other in others if memberships[other] in ("join", "invite")]
+    return (here or others)[:HEROES]

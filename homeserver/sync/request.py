@@ -1,0 +1,24 @@
+"""One request to /sync, understood."""
+
+from attrs import frozen
+
+from homeserver.rooms.client_events import Viewer
+from homeserver.sync.filters import Filter
+from homeserver.sync.token import SyncToken
+
+
+@frozen
+class SyncRequest:
+    """Who asks for what since when."""
+
+    viewer: Viewer
+    since: SyncToken | None
+    filter: Filter
+    full_state: bool = False
+    state_after: str | None = None
+    """The name under which the state at the end of timelines is wanted, if it is."""
+
+    @property
+    def user_id(self) -> str:
+        """Who asks."""
+        return self.viewer.user_id

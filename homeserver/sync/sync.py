@@ -1,0 +1,273 @@
+"""/sync: what happened since a token, in one answer (client-server API, "Syncing")."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from homeserver.clock import Clock
+from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.client_events import client_event, stripped_event
+from homeserver.rooms.memberships import Memberships
+from homeserver.rooms.room import Room
+from homeserver.sync.ephemeral import Ephemeral
+from homeserver.sync.joined import RoomView
+from homeserver.sync.parts import CountsPart, Part, RoomPart, ToDevicePart
+from homeserver.sync.request import SyncRequest
+from homeserver.sync.token import SyncToken
+from homeserver.sync.waiting import Waiters
+from storage.members import Member, Step
+from storage.stream import Stream
+
+_STRIPPED = (
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+)
+
+
+@frozen
+class Parts:
+    """Who contributes to answers, besides the rooms themselves."""
+
+    durable: Sequence[Part]
+    ephemeral: Sequence[Part]
+    in_rooms: Sequence[RoomPart]
+    ephemeral_in_rooms: Sequence[RoomPart]
+    to_device: ToDevicePart
+    counts: CountsPart
+
+
+@frozen
+class Sync:
+    """Answers /sync: at once if there is news, else when some comes or time runs out."""
+
+    stream: Stream
+    ephemeral: Ephemeral
+    waiters: Waiters
+    rooms: RoomCache
+    memberships: Memberships
+    view: RoomView
+    parts: Parts
+    clock: Clock
+
+    async def answer(self, request: SyncRequest, timeout: float) -> tuple[dict[str, Any], float]:
+        """The answer, and how many seconds of it were spent waiting. ``timeout`` is in seconds.
+
+        A token of which this server's future would have to come (its database went back in time)
+        is answered as if there were none, so that the client begins anew.
+        """
+        since = request.since
+        if since is not None and since.position > self.stream.position:
+            request = SyncRequest(
+                request.viewer, None, request.filter, request.full_state, request.state_after
+            )
+        began = self.clock()
+        waited = 0.0
+        with self.waiters.enter(request.user_id) as waiter:
+            while True:
+                answer, news = await self._now(request)
+                left = timeout - (self.clock() - began) / 1000
+                if news or request.since is None or request.full_state or left <= 0:
+                    return answer, waited
+                asleep_at = self.clock()
+                await waiter.sleep(left)
+                waited += (self.clock() - asleep_at) / 1000
+
+    async def _now(self, request: SyncRequest) -> tuple[dict[str, Any], bool]:
+        """What there is at this moment, and whether it is news."""
+        # Taken together, before anything is waited for, these three show one moment.
+        upto, ephemeral = self.stream.position, self.ephemeral.position
+        standing = dict(self.memberships.of(request.user_id))
+        since = request.since
+        known = since.position if since else None
+        known_ephemeral = since.ephemeral if since else None
+        user_id, device_id = request.user_id, request.viewer.device_id
+        messages, delivered = await self.parts.to_device.since(
+            user_id, device_id, since.to_device if since else None, upto
+        )
+        answer: dict[str, Any] = {}
+        news = bool(messages)
+        if messages:
+            answer["to_device"] = {"events": messages}
+        rooms, rooms_news = await self._rooms(request, standing, upto, ephemeral)
+        if rooms:
+            answer["rooms"] = rooms
+        news = news or rooms_news
+        for part in self.parts.durable:
+            fields, part_news = await part.since(user_id, device_id, known, upto)
+            _merge(answer, fields)
+            news = news or part_news
+        for part in self.parts.ephemeral:
+            fields, part_news = await part.since(user_id, device_id, known_ephemeral, ephemeral)
+            _merge(answer, fields)
+            news = news or part_news
+        _apply_global_filters(request, answer)
+        answer["next_batch"] = str(SyncToken(upto, ephemeral, delivered))
+        return answer, news
+
+    async def _rooms(
+        self, request: SyncRequest, standing: dict[str, Member], upto: int, ephemeral: int
+    ) -> tuple[dict[str, Any], bool]:
+        wanted = request.filter.room.allows_room
+        standing = {room_id: member for room_id, member in standing.items() if wanted(room_id)}
+        moved = await self._moved(request, upto)
+        sections: dict[str, dict[str, Any]] = {"join": {}, "invite": {}, "knock": {}, "leave": {}}
+        news = bool(moved)
+        since = request.since.position if request.since else None
+        for room_id, member in standing.items():
+            if member.membership != "join" and (since is None or room_id in moved):
+                await self._outside(request, member, since, upto, sections)
+        joined = [m.room_id for m in standing.values() if m.membership == "join"]
+        new = set(joined) if since is None else moved.keys() & set(joined)
+        for room_id in joined:
+            if room_id in new:
+                room = await self._room(room_id)
+                section, _ = await self.view.anew(request, room, upto)
+                sections["join"][room_id], news = section, True
+            elif since is not None and (
+                request.full_state or self.rooms.may_have_changed(room_id, since)
+            ):
+                room = await self._room(room_id)
+                section, changed = await self.view.since(request, room, since, upto)
+                if changed:
+                    sections["join"][room_id], news = section, True
+        contributed = await self._contributions(
+            request, upto, ephemeral, joined, new, sections["join"]
+        )
+        return {name: part for name, part in sections.items() if part}, news or contributed
+
+    async def _moved(self, request: SyncRequest, upto: int) -> Mapping[str, list[Step]]:
+        """The rooms that the person came into, left or was invited to, and how.
+
+        A change of name is none; to have left and come back is one.
+        """
+        if request.since is None:
+            return {}
+        steps = await self.memberships.steps_of(request.user_id, request.since.position, upto)
+        moved: dict[str, list[Step]] = {}
+        for step in steps:
+            moved.setdefault(step.room_id, []).append(step)
+        return {
+            room_id: taken for room_id, taken in moved.items() if not all(map(_only_a_name, taken))
+        }
+
+    async def _outside(
+        self,
+        request: SyncRequest,
+        member: Member,
+        since: int | None,
+        upto: int,
+        sections: dict[str, dict[str, Any]],
+    ) -> None:
+        """A room that the person is not in: invited, knocking, or gone."""
+        room = await self._room(member.room_id)
+        if member.membership in ("invite", "knock"):
+            key = f"{member.membership}_state"
+            events = [room.state.get(event_type) for event_type in _STRIPPED]
+            shown = [stripped_event(event) for event in events if event is not None]
+            shown += self._own_and_inviter(request, room)
+            sections[member.membership][member.room_id] = {key: {"events": shown}}
+        elif since is not None:
+            sections["leave"][member.room_id] = await self.view.left(
+                request, room, since, member.seq, upto
+            )
+        elif request.filter.room.include_leave:
+            section, _ = await self.view.anew(request, room, member.position, member.seq)
+            sections["leave"][member.room_id] = section
+
+    def _own_and_inviter(self, request: SyncRequest, room: Room) -> list[orjson.Fragment]:
+        own = room.state.get("m.room.member", request.user_id)
+        if own is None:
+            return []
+        inviter = room.state.get("m.room.member", own.sender)
+        shown = [] if inviter is None or inviter is own else [stripped_event(inviter)]
+        return [
+            *shown,
+            client_event(own, request.viewer, self.clock(), with_room_id=False),
+        ]
+
+    async def _room(self, room_id: str) -> Room:
+        return self.rooms.peek(room_id) or await self.rooms.get(room_id)
+
+    async def _contributions(
+        self,
+        request: SyncRequest,
+        upto: int,
+        ephemeral: int,
+        joined: Collection[str],
+        new: Collection[str],
+        sections: dict[str, Any],
+    ) -> bool:
+        """Let the parts add to the rooms, and a room appear that only they have news of."""
+        since = request.since
+        news = False
+        asked = [(part, since.position if since else None, upto) for part in self.parts.in_rooms]
+        asked += [
+            (part, since.ephemeral if since else None, ephemeral)
+            for part in self.parts.ephemeral_in_rooms
+        ]
+        for part, known, until in asked:
+            given = await part.since(request.user_id, known, until, joined, new)
+            for room_id, fields in given.items():
+                section = sections.setdefault(room_id, {})
+                news |= _add(request, room_id, section, fields)
+        for room_id in [room_id for room_id, section in sections.items() if not section]:
+            del sections[room_id]
+        if sections:
+            counts = await self.parts.counts.counts(request.user_id, list(sections))
+            for room_id, fields in counts.items():
+                sections[room_id].update(fields)
+        return news
+
+
+def _merge(answer: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    """Put what a part gives into the answer; several may have events of the same section."""
+    for name, value in fields.items():
+        if name in answer and "events" in value:
+            answer[name]["events"] += value["events"]
+        else:
+            answer[name] = value
+
+
+def _add(
+    request: SyncRequest, room_id: str, section: dict[str, Any], fields: Mapping[str, Any]
+) -> bool:
+    """Put what a part gives into a room's section; whether anything is left after the filters."""
+    filters = request.filter.room
+    added = False
+    for name, value in fields.items():
+        if name in ("ephemeral", "account_data"):
+            chosen = filters.ephemeral if name == "ephemeral" else filters.account_data
+            if not chosen.allows_room(room_id):
+                continue
+            value = [event for event in value if chosen.allows(event["type"])]
+            if value:
+                section.setdefault(name, {"events": []})["events"] += value
+                added = True
+        else:
+            section[name] = value
+            added = True
+    return added
+
+
+def _apply_global_filters(request: SyncRequest, answer: dict[str, Any]) -> None:
+    chosen = {"account_data": request.filter.account_data, "presence": request.filter.presence}
+    for name, wanted in chosen.items():
+        if name in answer and not wanted.allows_all:
+            events = [
+                event
+                for event in answer[name]["events"]
+                if wanted.allows(event["type"], event.get("sender"))
+            ]
+            answer[name] = {"events": events}
+
+
+def _only_a_name(step: Step) -> bool:
+    before = orjson.loads(f"{{{step.unsigned}}}").get("prev_content", {}).get("membership")
+    return before == "join" and orjson.loads(step.json)["content"].get("membership") == "join"

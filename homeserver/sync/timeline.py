@@ -1,0 +1,179 @@
+"""The timeline of one room for one answer: which events, and what state goes with it."""
+
+from collections.abc import Collection, Sequence
+
+from attrs import frozen
+
+from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.room import Room
+from homeserver.rooms.visibility import Sight
+from homeserver.sync.filters import DEFAULT_TIMELINE_LIMIT, RoomEventFilter
+from storage import events
+from storage.events import Event
+from storage.store import Store
+from storage.transaction import Transaction
+
+MAX_LOOKED_AT = 5000
+PAGE = 100
+
+
+def allows(wanted: RoomEventFilter, event: Event) -> bool:
+    """Whether a filter lets an event through. Its content is parsed only if that matters."""
+    if not wanted.allows_room(event.room_id):
+        return False
+    if wanted.allows_all:
+        return True
+    content = {} if wanted.contains_url is None else event.content
+    return wanted.allows_event(event.type, event.sender, content)
+
+
+def limit_of(wanted: RoomEventFilter) -> int:
+    """How many events a filter asks for."""
+    return DEFAULT_TIMELINE_LIMIT if wanted.limit is None else wanted.limit
+
+
+@frozen
+class Timeline:
+    """A stretch of a room without gaps, except for what its reader filters away."""
+
+    events: Sequence[Event]
+    before: int
+    """The number of the event before the stretch: what came earlier is behind it."""
+    upto: int
+    """The number of the last event that the stretch covers."""
+    limited: bool
+    """Whether something lies between this and what the client has."""
+
+
+class Timelines:
+    """Finds timelines and the state around them, in memory when they are recent."""
+
+    def __init__(self, store: Store, rooms: RoomCache) -> None:
+        self._store = store
+        self._rooms = rooms
+
+    async def since(
+        self, room: Room, since: int, upto: int, wanted: RoomEventFilter, sight: Sight | None
+    ) -> Timeline:
+        """What happened in ``room`` after position ``since`` and up to ``upto``.
+
+        ``sight`` is None for somebody who was a member all the time.
+        """
+        limit = limit_of(wanted)
+        recent = self._rooms.recent(room.room_id, since, upto)
+        if recent is None:
+            return await self._store.read(
+                lambda txn: _from_database(txn, room, since, upto, wanted, sight)
+            )
+        if not recent:
+            seq = room.seq
+            return Timeline([], seq, seq, limited=False)
+        chosen = [
+            event
+            for event in recent
+            if allows(wanted, event) and (sight is None or sight.sees(event.seq))
+        ]
+        limited = len(chosen) > limit
+        before = recent[0].seq - 1
+        if limited:
+            chosen = chosen[len(chosen) - limit :]
+            before = chosen[0].seq - 1 if chosen else recent[-1].seq
+        return Timeline(chosen, before, recent[-1].seq, limited)
+
+    async def newest(
+        self, room: Room, upto: int, wanted: RoomEventFilter, sight: Sight
+    ) -> Timeline:
+        """The newest events of ``room`` up to position ``upto``, for a client that has none."""
+        return await self._store.read(lambda txn: _from_database(txn, room, 0, upto, wanted, sight))
+
+    async def state_at(
+        self, room: Room, seq: int, keys: Collection[tuple[str, str]] | None = None
+    ) -> list[Event]:
+        """The state of ``room`` after event ``seq``; only some of it if ``keys`` are given.
+
+        What has not changed since is taken from memory.
+        """
+        settled: list[Event] = []
+        changed: list[Event] = []
+        for event in room.state if keys is None else _some(room, keys):
+            (settled if event.seq <= seq else changed).append(event)
+        if changed:
+            settled += await self._store.read(lambda txn: _older(txn, changed, seq))
+        return settled
+
+    async def state_between(self, room: Room, after: int, upto: int) -> list[Event]:
+        """The newest of each piece of state that was set with ``after < seq <= upto``."""
+        if after >= upto:
+            return []
+        recent = [event for event in room.state if event.seq > after]
+        if all(event.seq <= upto for event in recent):
+            return sorted(recent, key=lambda event: event.seq)
+        found = await self._store.read(
+            lambda txn: events.state_between(txn, room.room_id, after, upto)
+        )
+        newest = {(event.type, event.state_key): event for event in found}
+        return sorted(newest.values(), key=lambda event: event.seq)
+
+    async def seq_at(self, room: Room, position: int) -> int:
+        """How far ``room`` had come at a position of the stream."""
+        if room.position <= position:
+            return room.seq
+        recent = self._rooms.recent(room.room_id, position, room.position)
+        if recent:
+            return recent[0].seq - 1
+        return await self._store.read(lambda txn: events.seq_at(txn, room.room_id, position))
+
+
+def _some(room: Room, keys: Collection[tuple[str, str]]) -> list[Event]:
+    found = (room.state.get(*key) for key in keys)
+    return [event for event in found if event is not None]
+
+
+def _older(txn: Transaction, changed: list[Event], seq: int) -> list[Event]:
+    """What stood before the changes. A room's first moments have many; then it is one question."""
+    room_id = changed[0].room_id
+    if len(changed) > 8:
+        keys = {(event.type, event.state_key) for event in changed}
+        return [
+            event
+            for event in events.state_at(txn, room_id, seq)
+            if (event.type, event.state_key) in keys
+        ]
+    found = (
+        events.state_event_at(txn, room_id, event.type, event.state_key or "", seq)
+        for event in changed
+    )
+    return [event for event in found if event is not None]
+
+
+def _from_database(
+    txn: Transaction,
+    room: Room,
+    since: int,
+    upto: int,
+    wanted: RoomEventFilter,
+    sight: Sight | None,
+) -> Timeline:
+    limit = limit_of(wanted)
+    last = events.seq_at(txn, room.room_id, upto)
+    after = events.seq_at(txn, room.room_id, since) if since else 0
+    chosen: list[Event] = []
+    at, looked_at = last, 0
+    while at > after and len(chosen) <= limit and looked_at < MAX_LOOKED_AT:
+        page = events.backwards(txn, room.room_id, at, after, max(limit + 1, PAGE))
+        if not page:
+            break
+        chosen += [
+            event
+            for event in page
+            if allows(wanted, event) and (sight is None or sight.sees(event.seq))
+        ]
+        at = page[-1].seq - 1
+        looked_at += len(page)
+    limited = len(chosen) > limit or at > after
+    before = at
+    if len(chosen) > limit:
+        chosen = chosen[:limit]
+        before = chosen[-1].seq - 1 if chosen else last
+    chosen.reverse()
+    return Timeline(chosen, before, last, limited)

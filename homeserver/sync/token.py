@@ -1,0 +1,50 @@
+"""Tokens: how far a client has come, on the stream and in a room."""
+
+from attrs import frozen
+
+from schema.errors import InvalidParam
+
+
+@frozen
+class SyncToken:
+    """What an answer of /sync covers: ``s<position>_<ephemeral>_<to_device>``."""
+
+    position: int
+    """On the stream."""
+    ephemeral: int
+    """In what lives in memory only: typing and presence."""
+    to_device: int
+    """On the stream, for to-device messages: a full answer leaves the rest for the next one."""
+
+    def __str__(self) -> str:
+        return f"s{self.position}_{self.ephemeral}_{self.to_device}"
+
+    @classmethod
+    def parse(cls, text: str) -> "SyncToken | None":
+        """The token, or None if this server cannot have made it."""
+        parts = text.removeprefix("s").split("_")
+        if not text.startswith("s") or len(parts) != 3 or len(text) > 80:
+            return None
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            return None
+        return cls(*map(int, parts))
+
+
+def room_token(seq: int) -> str:
+    """The place in a room after event number ``seq``: ``t<seq>``."""
+    return f"t{seq}"
+
+
+def parse_room_token(text: str) -> int | SyncToken:
+    """The number of the event before a place in a room, or a token of /sync, which serves too.
+
+    Raises:
+        InvalidParam: this server did not make that token.
+    """
+    number = text[1:]
+    if text.startswith("t") and number.isascii() and number.isdigit() and len(text) < 20:
+        return int(number)
+    token = SyncToken.parse(text)
+    if token is None:
+        raise InvalidParam(f"{text[:80]!r} is not a token of this server")
+    return token

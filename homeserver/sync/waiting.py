@@ -1,0 +1,100 @@
+"""Who waits in /sync, and waking them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from types import TracebackType
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from storage.stream import Change
+
+
+class Waiter:
+    """One waiting request. Enter it before looking for news, so that nothing falls in between."""
+
+    def __init__(self, waiters: "Waiters", user_id: str) -> None:
+        self._waiters = waiters
+        self._user_id = user_id
+        self._woken = False
+        self._sleeping: Deferred[None] | None = None
+
+    def __enter__(self) -> "Waiter":
+        self._waiters.add(self._user_id, self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._waiters.remove(self._user_id, self)
+
+    async def sleep(self, seconds: float) -> bool:
+        """Wait until something may have happened; False if nothing did in that time."""
+        if not self._woken and seconds > 0:
+            self._sleeping = Deferred()
+            self._sleeping.addTimeout(seconds, self._waiters.reactor, onTimeoutCancel=_nothing)
+            await self._sleeping
+            self._sleeping = None
+        woken, self._woken = self._woken, False
+        return woken
+
+    def wake(self) -> None:
+        """Something happened. The sleeper goes on in the reactor's next turn."""
+        if not self._woken:
+            self._woken = True
+            if self._sleeping is not None:
+                self._waiters.reactor.callLater(0, self._rouse)
+
+    def _rouse(self) -> None:
+        if self._sleeping is not None and not self._sleeping.called:
+            self._sleeping.callback(None)
+
+
+def _nothing(result: object, timeout: float) -> object:
+    """Running out of time is not an error; being cancelled by the client's leaving is."""
+    return None
+
+
+class Waiters:
+    """Everybody who waits, by person."""
+
+    def __init__(self, reactor: Any, joined: Callable[[str], Collection[str]]) -> None:
+        """``joined`` tells who has joined a room."""
+        self.reactor = reactor
+        self._joined = joined
+        self._waiting: dict[str, set[Waiter]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def enter(self, user_id: str) -> Waiter:
+        """A waiter for a request of ``user_id``, to be used in a ``with`` statement."""
+        return Waiter(self, user_id)
+
+    def add(self, user_id: str, waiter: Waiter) -> None:
+        """``waiter`` wants to hear of what ``user_id`` can see."""
+        self._waiting[user_id].add(waiter)
+
+    def remove(self, user_id: str, waiter: Waiter) -> None:
+        """It has heard enough."""
+        waiting = self._waiting[user_id]
+        waiting.discard(waiter)
+        if not waiting:
+            del self._waiting[user_id]
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Wake everybody who can see one of the changes."""
+        for room_id in {room_id for change in changes for room_id in change.rooms}:
+            self.wake(self._joined(room_id))
+        self.wake({user_id for change in changes for user_id in change.users})
+
+    def wake(self, users: Collection[str]) -> None:
+        """Wake those of ``users`` who wait."""
+        if len(users) > len(self._waiting):
+            users = [user_id for user_id in self._waiting if user_id in users]
+        for user_id in users:
+            for waiter in self._waiting.get(user_id, ()):
+                waiter.wake()

@@ -1,0 +1,1 @@
+"""The `hearth` command line: one file per group of commands."""

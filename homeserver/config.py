@@ -1,0 +1,264 @@
+"""The configuration file: typed settings, each with the sentence that explains it.
+
+The first start writes the file with every setting and its default. Unknown keys and wrong values
+stop the start with one sentence that names the line and the key.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from attrs import Attribute, field, fields, frozen, has
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message is for the person who wrote it."""
+
+
+def setting(default: Any, text: str) -> Any:
+    """A setting: its default, and the sentence that stands above it in the file."""
+    factory = {"factory": lambda: default} if isinstance(default, list) else {"default": default}
+    return field(metadata={"text": text}, **factory)
+
+
+def section(kind: type, text: str) -> Any:
+    """A group of settings."""
+    return field(factory=kind, metadata={"text": text})
+
+
+@frozen
+class Registration:
+    mode: Literal["token", "open", "closed"] = setting(
+        "token",
+        "Who may sign up: with a sign-up token, anybody (for tests only), or nobody.",
+    )
+    shared_secret: str | None = setting(
+        None,
+        "Lets tools create accounts at /_synapse/admin/v1/register. Long and random, or null.",
+    )
+
+
+@frozen
+class RateLimits:
+    enabled: bool = setting(True, "Switch every limit below on or off.")
+    login: list[float] = setting([0.2, 20], "Attempts to log in, per address.")
+    registration: list[float] = setting([0.2, 20], "New accounts, per address.")
+    message: list[float] = setting([10, 100], "Events sent, per person.")
+    join: list[float] = setting([2, 100], "Rooms joined, per person.")
+    invite: list[float] = setting([2, 100], "Invitations, per person.")
+    create_room: list[float] = setting([0.5, 50], "Rooms created, per person.")
+    keys: list[float] = setting([20, 200], "Encryption requests, per device.")
+    media: list[float] = setting([5, 100], "Uploads, per person.")
+    other: list[float] = setting([50, 500], "Every other request, per person or address.")
+
+
+@frozen
+class Rooms:
+    default_version: str = setting("11", "The version of new rooms.")
+    self_room: bool = setting(True, "Give everybody a room for notes to themselves.")
+    encrypt: list[str] = setting(
+        ["direct", "self", "group", "family"],
+        "Conversation types whose new rooms are encrypted unless they are public.",
+    )
+    require_encryption: list[str] = setting(
+        [], "Conversation types in which a message that is not encrypted is refused."
+    )
+
+
+@frozen
+class Media:
+    max_upload_bytes: int = setting(52_428_800, "The largest file that can be uploaded.")
+    max_image_pixels: int = setting(50_000_000, "Larger pictures get no thumbnail.")
+
+
+@frozen
+class Metrics:
+    listen: str | None = setting(
+        "127.0.0.1:9008", "Where Prometheus reads, host:port; null switches it off."
+    )
+    token: str | None = setting(
+        None, "Prometheus must send this bearer token. Needed beyond the loopback interface."
+    )
+
+
+@frozen
+class Config:
+    server_name: str = setting("localhost", "The part after the colon of every id. For ever.")
+    public_url: str = setting("http://127.0.0.1:8008/", "Where clients reach this server.")
+    listen: list[str] = setting(
+        ["127.0.0.1:8008"], "host:port or unix:/path. Plain HTTP; TLS is the proxy's business."
+    )
+    data_dir: str = setting(
+        "data",
+        "Signing key, secrets, media and the SQLite file; relative to this file.",
+    )
+    database: str = setting(
+        "sqlite:hearth.db",
+        "sqlite:FILE (inside data_dir) or postgresql://user:password@host:port/name.",
+    )
+    redis: str | None = setting(None, "redis://host:port/0 when several processes run.")
+    registration: Registration = section(Registration, "How people get accounts.")
+    rate_limits: RateLimits = section(
+        RateLimits, "Each limit is [per second, at once]: a steady rate and a burst."
+    )
+    rooms: Rooms = section(Rooms, "Rooms and their types.")
+    application_services: list[str] = setting([], "Registration files of bridges and bots.")
+    media: Media = section(Media, "Files and pictures.")
+    metrics: Metrics = section(Metrics, "Numbers for Prometheus.")
+    allow_private_addresses: list[str] = setting(
+        [],
+        "Private networks that this server may send requests to, e.g. 192.168.1.0/24.",
+    )
+    file: Path = field(default=Path("hearth.yaml"), metadata={"internal": True})
+
+    @property
+    def data(self) -> Path:
+        """The data folder, as an absolute path."""
+        return (self.file.parent / self.data_dir).resolve()
+
+
+def load(file: Path) -> Config:
+    """Read the configuration from ``file``.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or wrong.
+    """
+    try:
+        text = file.read_text("utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{file}, line {line}: {error.problem}") from error
+    config: Config = _Reader(file).build(Config, node, "", {"file": file.resolve()})
+    _check(config)
+    return config
+
+
+def default_text(data_dir: str) -> str:
+    """The commented file that the first start writes."""
+    lines = ["# Hearth's configuration. Restart the server after a change.", ""]
+    for attribute in _settings(Config):
+        lines += [f"# {attribute.metadata['text']}"]
+        if has(_plain_type(Config, attribute)):
+            lines.append(f"{attribute.name}:")
+            kind = _plain_type(Config, attribute)
+            for inner in _settings(kind):
+                lines.append(f"  # {inner.metadata['text']}")
+                lines.append(f"  {inner.name}: {_written(_default(inner))}")
+        else:
+            value = data_dir if attribute.name == "data_dir" else _default(attribute)
+            lines.append(f"{attribute.name}: {_written(value)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _settings(kind: Any) -> "list[Attribute[Any]]":
+    return [attribute for attribute in fields(kind) if "internal" not in attribute.metadata]
+
+
+def _default(attribute: "Attribute[Any]") -> Any:
+    default: Any = attribute.default
+    return default.factory() if hasattr(default, "factory") else default
+
+
+def _written(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _plain_type(kind: type, attribute: "Attribute[Any]") -> Any:
+    return get_type_hints(kind)[attribute.name]
+
+
+class _Reader:
+    """Turns YAML nodes into settings; knows the line of everything."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def build(self, kind: type, node: yaml.Node | None, path: str, extra: dict[str, Any]) -> Any:
+        known = {attribute.name: attribute for attribute in _settings(kind)}
+        values: dict[str, Any] = dict(extra)
+        if node is None or node.tag == "tag:yaml.org,2002:null":
+            return kind(**values)
+        if not isinstance(node, yaml.MappingNode):
+            raise self._mistake(node, f"{path.rstrip('.') or 'The file'} must hold settings")
+        for key, value in node.value:
+            name = str(key.value)
+            if name not in known:
+                raise self._mistake(
+                    key, f"{path}{name} is not a setting; known here: {', '.join(known)}"
+                )
+            if name in values:
+                raise self._mistake(key, f"{path}{name} is set twice")
+            values[name] = self._value(_plain_type(kind, known[name]), value, f"{path}{name}")
+        return kind(**values)
+
+    def _value(self, kind: Any, node: yaml.Node, path: str) -> Any:
+        if has(kind):
+            return self.build(kind, node, f"{path}.", {})
+        value = yaml.SafeLoader("")
+        value = value.construct_document(node)
+        if not _fits(kind, value):
+            raise self._mistake(node, f"{path} must be {_in_words(kind)}, not {value!r}")
+        return value
+
+    def _mistake(self, node: yaml.Node, sentence: str) -> ConfigError:
+        return ConfigError(f"{self._file}, line {node.start_mark.line + 1}: {sentence}")
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is list:
+        (inner,) = get_args(kind)
+        return isinstance(value, list) and all(_fits(inner, each) for each in value)
+    if get_args(kind):
+        return any(_fits(each, value) for each in get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _in_words(kind: Any) -> str:
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if get_origin(kind) is list:
+        return f"a list, each {_in_words(get_args(kind)[0])}"
+    if get_args(kind):
+        return " or ".join(_in_words(each) for each in get_args(kind))
+    return "null" if kind is type(None) else words[kind]
+
+
+def _check(config: Config) -> None:
+    """What the types cannot say."""
+    if not config.database.startswith(("sqlite:", "postgresql://", "postgres://")):
+        raise ConfigError(f"{config.file}: database must begin with sqlite: or postgresql://")
+    if not config.public_url.startswith(("http://", "https://")):
+        raise ConfigError(f"{config.file}: public_url must begin with http:// or https://")
+    name = config.server_name
+    if not name or len(name) > 230 or any(c.isspace() or c in "/@#!?" for c in name):
+        raise ConfigError(f"{config.file}: server_name {name!r} is not a host name")
+    kinds = {"direct", "self", "group", "family", "space"}
+    for key in ("encrypt", "require_encryption"):
+        for kind in getattr(config.rooms, key):
+            if kind not in kinds:
+                raise ConfigError(
+                    f"{config.file}: rooms.{key} names {kind!r}; the types are {sorted(kinds)}"
+                )
+    for attribute in fields(RateLimits):
+        value = getattr(config.rate_limits, attribute.name)
+        if isinstance(value, list) and (len(value) != 2 or min(value) <= 0):
+            raise ConfigError(
+                f"{config.file}: rate_limits.{attribute.name} must be [per second, at once]"
+            )
+    secret = config.registration.shared_secret
+    if secret is not None and len(secret) < 16:
+        raise ConfigError(
+            f"{config.file}: registration.shared_secret must have at least 16 characters"
+        )

@@ -1,0 +1,66 @@
+"""Sending events: messages, state, redactions."""
+
+from typing import Any
+
+from federation_disabled.ours import Ours
+from homeserver.rooms.send import Send
+from rest.routing import Call, Route
+
+_ROOM = "/_matrix/client/v3/rooms/{room_id}"
+
+
+class SendApi:
+    """Client-server API, "Sending events to a room" and "Redactions"."""
+
+    def __init__(self, send: Send, ours: Ours) -> None:
+        self._send = send
+        self._ours = ours
+
+    def routes(self) -> list[Route]:
+        """The routes of this feature."""
+        state = f"{_ROOM}/state/{{event_type}}"
+        return [
+            Route("PUT", f"{_ROOM}/send/{{event_type}}/{{txn_id}}", self.message, limit="message"),
+            Route("PUT", state, self.state, limit="message"),
+            Route("PUT", state + "/{state_key}", self.state, limit="message"),
+            Route(
+                "PUT",
+                f"{_ROOM}/redact/{{event_id}}/{{txn_id}}",
+                self.redact,
+                body="redact",
+                limit="message",
+            ),
+        ]
+
+    async def message(self, call: Call) -> dict[str, Any]:
+        """Send a message event."""
+        event_id = await self._send.message(
+            call.requester,
+            self._ours.room(call.path["room_id"]),
+            call.path["event_type"],
+            call.path["txn_id"],
+            call.body,
+        )
+        return {"event_id": event_id}
+
+    async def state(self, call: Call) -> dict[str, Any]:
+        """Set a piece of state."""
+        event_id = await self._send.state(
+            call.requester,
+            self._ours.room(call.path["room_id"]),
+            call.path["event_type"],
+            call.path.get("state_key", ""),
+            call.body,
+        )
+        return {"event_id": event_id}
+
+    async def redact(self, call: Call) -> dict[str, Any]:
+        """Take the content of an event away."""
+        event_id = await self._send.redact(
+            call.requester,
+            self._ours.room(call.path["room_id"]),
+            call.path["event_id"],
+            call.path["txn_id"],
+            call.body,
+        )
+        return {"event_id": event_id}

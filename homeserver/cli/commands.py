@@ -26,3 +26,20 @@ def serve(config: Path, debug: bool) -> None:
     from homeserver.cli.serve import run
 
     run(config, debug=debug)
+
+
+@hearth.group()
+def token() -> None:
+    """Sign-up tokens: how new people get an account."""
+
+
+@token.command()
+@CONFIG
+@click.option("--uses", default=1, show_default=True, help="How many people may use it.")
+@click.option("--days", default=7, show_default=True, help="How long it is good for.")
+@click.option("--admin", is_flag=True, help="Its users administer the server.")
+def create(config: Path, uses: int, days: int, admin: bool) -> None:
+    """Make a token and print it."""
+    from homeserver.cli.token import create as create_token
+
+    create_token(config, uses=uses, days=days, admin=admin)

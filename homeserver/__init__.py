@@ -10,3 +10,4 @@ does nothing but SQL; everything in memory belongs to the reactor's thread and f
 """
 
 __project__ = "hearth"
+__version__ = "0.1.0"

@@ -4,7 +4,6 @@ configuration -> storage -> encryption and domain -> HTTP. Dull on purpose.
 """
 
 from collections.abc import Awaitable, Callable, Sized
-from importlib.metadata import version
 from secrets import token_hex
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from e2e.key_queries import KeyQueries
 from e2e.one_time_keys import KeyCountsPart, OneTimeKeys
 from e2e.to_device import ToDevice, ToDevicePart
 from federation_disabled.ours import Ours
+from homeserver import __version__
 from homeserver.account_data import AccountData, AccountDataPart, RoomAccountDataPart
 from homeserver.accounts import AccountHooks, Accounts
 from homeserver.background import Background
@@ -77,6 +77,7 @@ from rest.auth_fallback import AuthFallbackApi
 from rest.devices import DevicesApi
 from rest.discovery import DiscoveryApi
 from rest.history import HistoryApi
+from rest.html import Pages
 from rest.key_backup import KeyBackupApi
 from rest.keys import KeysApi
 from rest.media import MediaApi
@@ -106,6 +107,7 @@ from storage.stream import Stream
 from storage.transaction import Transaction, WriteTransaction
 
 T = TypeVar("T")
+
 HOUSEKEEPING_SECONDS = 60
 
 
@@ -274,10 +276,10 @@ def build(config: Config, reactor: Any) -> App:
         AccountsApi(people.accounts, people.devices, people.uia),
         RegistrationApi(people.sign_up),
         AdminRegisterApi(people.sign_up, config.server_name),
-        AuthFallbackApi(people.uia, config.server_name),
+        AuthFallbackApi(people.uia, Pages(), config.server_name),
         DevicesApi(people.devices, people.uia),
         ThirdPartyIdsApi(),
-        OpenIdApi(OpenId(system_clock, random_token), config.server_name, version("hearth")),
+        OpenIdApi(OpenId(system_clock, random_token), config.server_name, __version__),
         RoomsApi(rooms.create, rooms.membership, rooms.memberships, rooms.directory, ours),
         SendApi(rooms.send, ours),
         HistoryApi(rooms.history, ours),

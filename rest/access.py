@@ -12,7 +12,7 @@ class Access:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def requester(self, call: Call) -> Requester:
+    async def requester(self, call: Call, *, even_locked: bool = False) -> Requester:
         """Who asks (client-server API, "Using access tokens").
 
         Raises:
@@ -29,4 +29,4 @@ class Access:
             token = call.query.text("access_token") or ""
             if not token:
                 raise MissingToken("This request needs an access token")
-        return await self._sessions.requester(token, call.address)
+        return await self._sessions.requester(token, call.address, even_locked=even_locked)

@@ -23,6 +23,7 @@ class Access(Enum):
     PUBLIC = "anybody"
     OPTIONAL = "anybody; a token says who"
     USER = "whoever has an access token"
+    EVEN_LOCKED = "the same, also while the account is locked"
     ADMIN = "administrators"
 
 

@@ -1,6 +1,7 @@
 """The HTTP server: reads requests within bounds, calls the route's handler, writes the answer."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from io import BytesIO
 from tempfile import TemporaryFile
 from time import perf_counter
@@ -11,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPullProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES, HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
@@ -19,7 +21,8 @@ from homeserver.limits import Limits
 from homeserver.metrics import Metrics, Operation, current_operation
 from rest.routing import JSON_LIMIT, Access, Answer, Call, Query, Route, Router
 from schema.body import Schemas
-from schema.errors import BadJson, Forbidden, MatrixError, NotJson, TooLarge
+from schema.canonical import MAX_DEPTH, check_depth
+from schema.errors import BadJson, BadRequest, Forbidden, MatrixError, NotJson, TooLarge
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -33,7 +36,7 @@ MEMORY_BODY = 256 * 1024
 class Doorkeeper(Protocol):
     """Turns the credentials of a request into its requester: ``rest.access``."""
 
-    async def requester(self, call: Call) -> Any:
+    async def requester(self, call: Call, *, even_locked: bool = False) -> Any:
         """Who asks; refuses unknown and missing tokens."""
 
 
@@ -70,23 +73,48 @@ class BoundedRequest(Request):
         self.refused = True
         self.content = BytesIO()
         error = TooLarge(f"The body is larger than the {self._limit} bytes allowed here")
-        body = orjson.dumps(error.body())
-        head = [b"HTTP/1.1 413 Request Entity Too Large", b"Content-Type: application/json"]
-        head += [f"{name}: {value}".encode() for name, value in CORS.items()]
-        head += [b"Connection: close", b"Content-Length: %d" % len(body), b"", body]
-        channel: Any = self.channel
-        channel.transport.write(b"\r\n".join(head))
-        channel.loseConnection()
+        _hang_up(self.channel, error)
+
+
+class Channel(HTTPChannel):
+    """A connection. Also what is not HTTP, or too long for it, is refused in Matrix's words."""
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line of the head is longer than any that a client needs."""
+        error = TooLarge(f"The head of a request has at most {self.totalHeadersSize} bytes")
+        _hang_up(self, error)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """twisted.web calls this for everything that it cannot read."""
+        _hang_up(self, BadRequest("This is not a request that HTTP allows"))
+
+
+def _hang_up(channel: Any, error: MatrixError) -> None:
+    """Refuse without reading on."""
+    body = orjson.dumps(error.body())
+    reason = RESPONSES.get(error.status, b"Refused")
+    head = [b"HTTP/1.1 %d %s" % (error.status, reason), b"Content-Type: application/json"]
+    head += [f"{name}: {value}".encode() for name, value in CORS.items()]
+    head += [b"Connection: close", b"Content-Length: %d" % len(body), b"", body]
+    channel.transport.write(b"\r\n".join(head))
+    channel.loseConnection()
 
 
 class HearthSite(Site):
     """A twisted.web site that knows the bounds of each route."""
 
+    protocol = Channel  # type: ignore[assignment]
     requestFactory = BoundedRequest
     displayTracebacks = False
 
     def __init__(self, resource: IResource, router: Router, reactor: IReactorTime) -> None:
-        super().__init__(resource, requestFactory=BoundedRequest, timeout=75, reactor=reactor)
+        super().__init__(
+            resource,
+            requestFactory=BoundedRequest,
+            parsePOSTFormSubmission=False,  # a body is for the route, whatever it calls itself
+            timeout=75,
+            reactor=reactor,
+        )
         self._router = router
 
     def body_limit(self, command: bytes, uri: bytes) -> int:
@@ -166,7 +194,7 @@ class Api(Resource):
             method=method,
             path=parameters,
             query=Query(query),
-            headers=request.getHeader,
+            headers=partial(_header, request),
             address=_address(request),
             uri=path.decode("ascii", "replace"),
         )
@@ -186,7 +214,8 @@ class Api(Resource):
             call.headers("authorization") or call.query.text("access_token")
         ):
             return
-        call.requester = await self._doorkeeper.requester(call)
+        even_locked = route.access is Access.EVEN_LOCKED
+        call.requester = await self._doorkeeper.requester(call, even_locked=even_locked)
         if route.access is Access.ADMIN and not call.requester.is_admin:
             raise Forbidden("Only an administrator of this server can do that")
 
@@ -201,6 +230,8 @@ class Api(Resource):
             raise NotJson(f"The body is not JSON: {error}") from None
         if not isinstance(body, dict):
             raise BadJson("The body must be a JSON object")
+        if content.count(b"{") + content.count(b"[") > MAX_DEPTH:
+            check_depth(body)
         if route.body is not None:
             self._schemas.check(route.body, body)
         return body
@@ -213,11 +244,17 @@ def _refusal(error: MatrixError) -> Answer:
     return answer
 
 
+def _header(request: Request, name: str) -> str | None:
+    """One header of the request; what is not text is no reason to fail."""
+    values = request.requestHeaders.getRawHeaders(name.encode())
+    return None if values is None else values[-1].decode("utf-8", "replace")
+
+
 def _address(request: Request) -> str:
     """The client's address. A proxy is believed only when it runs on this machine."""
     host = getattr(request.getClientAddress(), "host", None)
     if host in (None, "127.0.0.1", "::1"):
-        forwarded = request.getHeader("x-forwarded-for")
+        forwarded = _header(request, "x-forwarded-for")
         if forwarded:
             return forwarded.split(",")[-1].strip()[:64]
     return host or "local"

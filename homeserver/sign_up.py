@@ -1,0 +1,162 @@
+"""Signing up: who may get an account, and under which name.
+
+Client-server API, "Account registration".
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from homeserver.accounts import Accounts
+from homeserver.clock import TokenSource
+from homeserver.passwords import check_new_password
+from homeserver.registration_tokens import RegistrationTokens
+from homeserver.sessions import Login, NewDevice, random_letters
+from homeserver.shared_secret import SharedSecret
+from homeserver.uia import DUMMY, REGISTRATION_TOKEN, Flow, Uia
+from schema.errors import Exclusive, Forbidden, InvalidUsername, MissingParam, UserInUse
+from schema.ids import LONGEST_ID, check_new_localpart
+from storage.transaction import WriteTransaction
+
+_FLOWS: Mapping[str, list[Flow]] = {"token": [[REGISTRATION_TOKEN]], "open": [[DUMMY]]}
+
+
+class SignUp:
+    """Opens accounts for those who may have one."""
+
+    def __init__(
+        self,
+        server_name: str,
+        mode: Literal["token", "open", "closed"],
+        random_token: TokenSource,
+        accounts: Accounts,
+        uia: Uia,
+        tokens: RegistrationTokens,
+        shared_secret: SharedSecret,
+        is_reserved: Callable[[str], bool],
+    ) -> None:
+        """``is_reserved`` says whether a user id belongs to an application service."""
+        self._server_name = server_name
+        self._mode = mode
+        self._random_token = random_token
+        self._accounts = accounts
+        self._uia = uia
+        self._tokens = tokens
+        self._shared_secret = shared_secret
+        self._is_reserved = is_reserved
+
+    async def first_token(self) -> str | None:
+        """The registration token for the first administrator; None unless it is still needed.
+
+        Asked at each start. What it returned before is void from then on.
+        """
+        return await self._tokens.create_first() if self._mode == "token" else None
+
+    async def check_available(self, username: str) -> str:
+        """The user id that goes with the name.
+
+        Raises:
+            Forbidden: registration is closed.
+            InvalidUsername, UserInUse, Exclusive: nobody can get this name.
+        """
+        self._check_open()
+        return await self._check_name(username)
+
+    async def is_token_valid(self, token: str) -> bool:
+        """Whether somebody could sign up with this registration token now.
+
+        Raises:
+            Forbidden: no token helps: registration is closed.
+        """
+        self._check_open()
+        return await self._tokens.is_valid(token)
+
+    async def register(
+        self,
+        username: str | None,
+        password: str | None,
+        auth: Mapping[str, Any] | None,
+        device: NewDevice | None,
+    ) -> tuple[str, Login | None]:
+        """Create an account for whoever completes the authentication, and log in ``device``.
+
+        The session of the authentication is not bound to name and password: clients ask with an
+        empty body which steps there are, before they ask the person for a name.
+
+        Raises:
+            Forbidden: registration is closed, or the registration token is no longer good.
+            InvalidUsername, UserInUse, Exclusive: nobody can get this name.
+            WeakPassword, InvalidParam, MissingParam: so the account cannot be made.
+            InteractiveAuth: more authentication is needed.
+        """
+        self._check_open()
+        if username:
+            user_id = await self._check_name(username)
+        else:
+            user_id = f"@{random_letters(self._random_token, 12)}:{self._server_name}"
+        if password is not None:
+            check_new_password(password)
+        elif auth:
+            # Who only asks which steps there are has none yet.
+            raise MissingParam("The new account needs a `password`")
+        if device is not None:
+            device.check()
+        proof = await self._uia.complete(None, "register", auth, _FLOWS[self._mode])
+        token_hash = proof.get(REGISTRATION_TOKEN)
+
+        def admit(txn: WriteTransaction) -> bool:
+            return token_hash is not None and self._tokens.use(txn, token_hash)
+
+        return user_id, await self._accounts.create(user_id, password, device, admit)
+
+    async def register_with_secret(
+        self,
+        username: str,
+        password: str,
+        device: NewDevice | None,
+        *,
+        nonce: str,
+        is_admin: bool,
+        user_type: str | None,
+        mac: str,
+    ) -> tuple[str, Login | None]:
+        """Create an account for a tool that knows the shared secret.
+
+        Raises:
+            Forbidden: it does not know it, or there is none.
+            InvalidUsername, UserInUse, Exclusive, WeakPassword, InvalidParam: see ``register``.
+        """
+        self._shared_secret.check(
+            nonce=nonce,
+            username=username,
+            password=password,
+            is_admin=is_admin,
+            user_type=user_type,
+            mac=mac,
+        )
+        user_id = await self._check_name(username)
+        login = await self._accounts.create(user_id, password, device, lambda txn: is_admin)
+        return user_id, login
+
+    def nonce(self) -> str:
+        """A nonce for ``register_with_secret``.
+
+        Raises:
+            Forbidden: there is no shared secret.
+        """
+        return self._shared_secret.nonce()
+
+    def _check_open(self) -> None:
+        if self._mode == "closed":
+            raise Forbidden("Nobody can sign up here; ask the organizer of this server")
+
+    async def _check_name(self, username: str) -> str:
+        localpart = username.lower()
+        check_new_localpart(localpart)
+        user_id = f"@{localpart}:{self._server_name}"
+        if len(user_id) > LONGEST_ID:
+            raise InvalidUsername("This user name is too long")
+        if self._is_reserved(user_id):
+            raise Exclusive("This user name belongs to a bridge of this server; choose another")
+        if await self._accounts.find(user_id) is not None:
+            raise UserInUse("This user name is taken; choose another")
+        return user_id

@@ -1,0 +1,57 @@
+"""Signing up."""
+
+from typing import Any
+
+from homeserver.sessions import Login
+from homeserver.sign_up import SignUp
+from rest.routing import Access, Call, Route
+from rest.sessions import login_answer, new_device
+from schema.errors import GuestAccessForbidden
+
+_V3 = "/_matrix/client/v3"
+_V1 = "/_matrix/client/v1"
+
+
+class RegistrationApi:
+    """Client-server API, "Account registration" and "Token-authenticated registration"."""
+
+    def __init__(self, sign_up: SignUp) -> None:
+        self._sign_up = sign_up
+
+    def routes(self) -> list[Route]:
+        """The routes of this feature."""
+        register, available = f"{_V3}/register", f"{_V3}/register/available"
+        validity = f"{_V1}/register/m.login.registration_token/validity"
+        limit = "registration"
+        return [
+            Route("POST", register, self.register, Access.PUBLIC, body="register", limit=limit),
+            Route("GET", available, self.available, Access.PUBLIC, limit=limit),
+            Route("GET", validity, self.validity, Access.PUBLIC, limit=limit),
+        ]
+
+    async def register(self, call: Call) -> dict[str, Any]:
+        """Create an account and, unless told not to, log in."""
+        if call.query.choice("kind", ("user", "guest"), "user") == "guest":
+            raise GuestAccessForbidden("There are no guests on this server; ask for an account")
+        body = call.body
+        user_id, login = await self._sign_up.register(
+            body.get("username"),
+            body.get("password"),
+            body.get("auth"),
+            None if body.get("inhibit_login") else new_device(call),
+        )
+        return registration_answer(user_id, login)
+
+    async def available(self, call: Call) -> dict[str, Any]:
+        """Whether somebody could get a name."""
+        await self._sign_up.check_available(call.query.needed("username"))
+        return {"available": True}
+
+    async def validity(self, call: Call) -> dict[str, Any]:
+        """Whether a registration token is good."""
+        return {"valid": await self._sign_up.is_token_valid(call.query.needed("token"))}
+
+
+def registration_answer(user_id: str, login: Login | None) -> dict[str, Any]:
+    """The answer to whoever has a new account, logged in or not."""
+    return {"user_id": user_id} if login is None else login_answer(login)

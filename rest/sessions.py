@@ -1,0 +1,83 @@
+"""Logging in, refreshing and logging out."""
+
+from typing import Any
+
+from homeserver.accounts import Accounts, name_in
+from homeserver.devices import Devices
+from homeserver.sessions import Login, NewDevice, Sessions, Tokens
+from rest.routing import Access, Call, Route
+from schema.errors import BadRequest, MissingParam
+
+_V3 = "/_matrix/client/v3"
+
+
+class SessionsApi:
+    """Client-server API, "Login" and "Refreshing access tokens"."""
+
+    def __init__(self, accounts: Accounts, sessions: Sessions, devices: Devices) -> None:
+        self._accounts = accounts
+        self._sessions = sessions
+        self._devices = devices
+
+    def routes(self) -> list[Route]:
+        """The routes of this feature."""
+        login, refresh = f"{_V3}/login", f"{_V3}/refresh"
+        return [
+            Route("GET", login, self.flows, Access.PUBLIC),
+            Route("POST", login, self.log_in, Access.PUBLIC, body="login", limit="login"),
+            Route("POST", refresh, self.refresh, Access.PUBLIC, body="refresh", limit="login"),
+            Route("POST", f"{_V3}/logout", self.log_out, Access.EVEN_LOCKED),
+            Route("POST", f"{_V3}/logout/all", self.log_out_everywhere, Access.EVEN_LOCKED),
+        ]
+
+    async def flows(self, call: Call) -> dict[str, Any]:
+        """The ways to log in."""
+        return {"flows": [{"type": "m.login.password"}]}
+
+    async def log_in(self, call: Call) -> dict[str, Any]:
+        """Name and password for a session."""
+        if call.body["type"] != "m.login.password":
+            raise BadRequest("The way to log in here is `m.login.password`")
+        name, password = name_in(call.body), call.body.get("password")
+        if name is None or password is None:
+            raise MissingParam("To log in, give `identifier` and `password`")
+        user_id = await self._accounts.authenticate(name, password)
+        return login_answer(await self._sessions.log_in(user_id, new_device(call)))
+
+    async def refresh(self, call: Call) -> dict[str, Any]:
+        """A refresh token for the next tokens."""
+        return _tokens_answer(await self._sessions.refresh(call.body["refresh_token"]))
+
+    async def log_out(self, call: Call) -> dict[str, Any]:
+        """End this session; its device goes with it."""
+        await self._devices.delete(call.requester.user_id, [call.requester.device_id])
+        return {}
+
+    async def log_out_everywhere(self, call: Call) -> dict[str, Any]:
+        """End all sessions of the requester."""
+        await self._devices.delete_all(call.requester.user_id)
+        return {}
+
+
+def new_device(call: Call) -> NewDevice:
+    """What the body of a login or a registration says about the device."""
+    return NewDevice(
+        device_id=call.body.get("device_id") or None,
+        display_name=call.body.get("initial_device_display_name"),
+        address=call.address,
+        refreshes=call.body.get("refresh_token") is True,
+    )
+
+
+def login_answer(login: Login) -> dict[str, Any]:
+    """The answer to a login or a registration."""
+    tokens = _tokens_answer(login.tokens)
+    return {"user_id": login.user_id, "device_id": login.device_id, **tokens}
+
+
+def _tokens_answer(tokens: Tokens) -> dict[str, Any]:
+    answer: dict[str, Any] = {"access_token": tokens.access_token}
+    if tokens.refresh_token is not None:
+        answer["refresh_token"] = tokens.refresh_token
+        answer["expires_in_ms"] = tokens.expires_in_ms
+    return answer

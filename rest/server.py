@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPullProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel
@@ -158,6 +158,7 @@ class Api(Resource):
             serving = Deferred.fromCoroutine(self._serve(request))
             finished = request.notifyFinish()
             finished.addErrback(self._left, request, serving)
+            serving.addErrback(lambda failure: self._log.failure("An answer broke off", failure))
         return NOT_DONE_YET
 
     def _left(self, _: Failure, request: Request, serving: "Deferred[None]") -> None:
@@ -188,7 +189,9 @@ class Api(Resource):
             operation.name = "OPTIONS"
             return Answer()
         path, _, query = request.uri.partition(b"?")
-        route, parameters = self._router.find(method, path.decode("utf-8", "replace"))
+        # HEAD is GET whose body twisted.web leaves out (RFC 9110, section 9.3.2).
+        asked = "GET" if method == "HEAD" else method
+        route, parameters = self._router.find(asked, path.decode("utf-8", "replace"))
         operation.name = route.operation
         call = Call(
             method=method,
@@ -202,7 +205,7 @@ class Api(Resource):
         self._limits.spend(route.limit, getattr(call.requester, "user_id", call.address))
         if route.upload:
             call.content = request.content
-        elif method != "GET":
+        elif asked != "GET":
             call.body = self._body(route, request)
         result = await route.handler(call)
         return result if isinstance(result, Answer) else Answer(result)
@@ -280,24 +283,27 @@ async def _write(request: Request, answer: Answer, request_id: str) -> None:
     request.finish()
 
 
-@implementer(IPullProducer)
+@implementer(IPushProducer)
 class _Drain:
     """Says when the connection can take the next part."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._has_room = True
         self._waiting: Deferred[None] | None = None
 
     async def ready(self) -> None:
         """Return once the connection has room. Cancelled when the client is gone."""
-        if not self._asked:
+        if not self._has_room:
             self._waiting = Deferred()
             await self._waiting
-        self._asked = False
+
+    def pauseProducing(self) -> None:
+        """twisted: enough for now."""
+        self._has_room = False
 
     def resumeProducing(self) -> None:
-        """twisted: the last part has left."""
-        self._asked = True
+        """twisted: there is room again."""
+        self._has_room = True
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(None)
@@ -310,16 +316,24 @@ class _Drain:
 
 
 async def _write_parts(request: Request, parts: AsyncIterator[bytes]) -> None:
-    """Write a long body as fast as the client takes it, and no faster."""
+    """Write a long body as fast as the client takes it, and no faster.
+
+    A body that breaks off ends the connection: only that tells the client that it is not whole.
+    """
     drain = _Drain()
-    request.registerProducer(drain, False)
+    request.registerProducer(drain, True)
+    whole = False
     try:
         async for part in parts:
             await drain.ready()
             request.write(part)
+        whole = True
     except CancelledError:
         return
     finally:
         if not request._disconnected:
             request.unregisterProducer()
-            request.finish()
+            if whole:
+                request.finish()
+            else:
+                request.channel.loseConnection()

@@ -1,0 +1,177 @@
+"""Thumbnails of pictures (client-server API, "Thumbnails").
+
+Pictures come from anybody, so none is decoded in this process: ``thumbnail_worker`` does it in one
+of its own, under limits. What it made is a file that is served from then on.
+"""
+
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from subprocess import DEVNULL, Popen, TimeoutExpired
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredSemaphore
+
+from homeserver.media_files import File, MediaFiles, RunInThread
+from schema.errors import BadRequest, MatrixError, TooLarge
+
+WORKER = Path(__file__).with_name("thumbnail_worker.py")
+MADE, BROKEN = 0, 10
+TIMEOUT_SECONDS = 15
+AT_ONCE = 2
+REMEMBERED = 1000
+
+_CONTENT_TYPES = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+}
+
+
+@frozen
+class Size:
+    """One of the few kinds of thumbnails that are made."""
+
+    width: int
+    height: int
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}-{self.method}"
+
+
+# Those of the specification, and three larger ones for screens with many pixels.
+SIZES = (
+    Size(32, 32, "crop"),
+    Size(96, 96, "crop"),
+    Size(320, 320, "crop"),
+    Size(640, 640, "crop"),
+    Size(320, 240, "scale"),
+    Size(640, 480, "scale"),
+    Size(800, 600, "scale"),
+    Size(1600, 1200, "scale"),
+)
+
+
+def fitting(width: int, height: int, method: str) -> Size:
+    """The smallest size that is not smaller than what was asked for, else the largest."""
+    sizes = [size for size in SIZES if size.method == method]
+    enough = [size for size in sizes if size.width >= width and size.height >= height]
+    return (enough or sizes[-1:])[0]
+
+
+def content_type(file: File) -> str | None:
+    """What a picture is by its first bytes, whatever was claimed; None if it is none we decode."""
+    kind = _kind(file.head)
+    return kind and _CONTENT_TYPES[kind]
+
+
+def _kind(head: bytes) -> str | None:
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    return None
+
+
+class Thumbnails:
+    """Finds thumbnails, and makes the missing ones, a few at a time."""
+
+    def __init__(self, files: MediaFiles, run_in_thread: RunInThread, max_pixels: int) -> None:
+        self._files = files
+        self._run_in_thread = run_in_thread
+        self._max_pixels = max_pixels
+        self._turns = DeferredSemaphore(AT_ONCE)
+        self._workers: set[Popen[bytes]] = set()
+        self._stopped = False
+        self._refused: OrderedDict[str, MatrixError] = OrderedDict()
+
+    async def get(self, file_id: str, size: Size) -> File:
+        """The thumbnail of an uploaded file.
+
+        Raises:
+            BadRequest: the file is no picture, or broken.
+            TooLarge: it takes too much memory or time.
+            NotFound: the file has been removed.
+        """
+        path = self._files.thumbnail(file_id, str(size))
+        found = await self._files.find(path)
+        if found is None:
+            await self._make(file_id, size, path)
+            found = await self._files.get(path)
+        return found
+
+    def stop(self) -> None:
+        """End the workers that are busy, and from now on every new one at once."""
+        self._stopped = True
+        for worker in list(self._workers):
+            worker.kill()
+
+    async def _make(self, file_id: str, size: Size, target: Path) -> None:
+        source = await self._files.get(self._files.original(file_id))
+        kind = _kind(source.head)
+        if kind is None:
+            raise BadRequest("There is no thumbnail of this file: it is not a picture we know")
+        await self._turns.acquire()
+        # The turn ends with the worker, not when a client gets tired of waiting for it.
+        working = Deferred.fromCoroutine(self._work(source.path, kind, size, target))
+        working.addBoth(self._end_turn)
+        await _watched(working)
+
+    async def _work(self, source: Path, kind: str, size: Size, target: Path) -> None:
+        known = self._refused.get(source.name)
+        if known is not None:
+            raise type(known)(known.error)
+        try:
+            await self._run_in_thread(self._run_worker, source, kind, size, target)
+        except (BadRequest, TooLarge) as refusal:
+            self._refused[source.name] = refusal.with_traceback(None)
+            if len(self._refused) > REMEMBERED:
+                self._refused.popitem(last=False)
+            raise
+
+    def _end_turn(self, result: Any) -> Any:
+        self._turns.release()
+        return result
+
+    def _run_worker(self, source: Path, kind: str, size: Size, target: Path) -> None:
+        """In a thread: let a worker make the thumbnail, and wait for it."""
+        if target.exists():  # somebody who wanted the same was first
+            return
+        numbers = map(str, (size.width, size.height, self._max_pixels))
+        command = [sys.executable, "-I", str(WORKER), kind, size.method, *numbers]
+        with source.open("rb") as picture, self._files.arriving(target) as thumbnail:
+            # Nothing of this process is handed on: no environment, no other open file.
+            worker = Popen(command, stdin=picture, stdout=thumbnail, stderr=DEVNULL, env={})
+            self._workers.add(worker)
+            if self._stopped:
+                worker.kill()
+            try:
+                exit_code = worker.wait(TIMEOUT_SECONDS)
+            except TimeoutExpired:
+                worker.kill()
+                exit_code = worker.wait()
+            finally:
+                self._workers.discard(worker)
+            if exit_code == BROKEN:
+                raise BadRequest("There is no thumbnail of this picture: it is broken")
+            if exit_code != MADE:
+                raise TooLarge("There is no thumbnail of this picture: it is too large")
+
+
+def _watched(working: "Deferred[None]") -> "Deferred[None]":
+    """What ``working`` comes to. Whoever cancels it only stops watching."""
+    watcher: Deferred[None] = Deferred()
+
+    def tell(result: Any) -> None:
+        if not watcher.called:
+            watcher.callback(result)
+
+    working.addBoth(tell)
+    return watcher

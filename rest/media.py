@@ -1,0 +1,206 @@
+"""The content repository over HTTP (client-server API, "Content repository").
+
+Everything is served with authentication only: the old unauthenticated paths are frozen, and all
+media of this server were uploaded after the freeze.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from homeserver.media import Incoming, Media, Outgoing, clean_file_name
+from rest.routing import Access, Answer, Call, Route
+from schema.errors import InvalidParam, NotFound, Unrecognized
+
+DEFAULT_WAIT = 20_000
+
+SAFE_INLINE = frozenset(
+    {
+        "text/css",
+        "text/plain",
+        "text/csv",
+        "application/json",
+        "application/ld+json",
+        "image/jpeg",
+        "image/gif",
+        "image/png",
+        "image/apng",
+        "image/webp",
+        "image/avif",
+        "video/mp4",
+        "video/webm",
+        "video/ogg",
+        "video/quicktime",
+        "audio/mp4",
+        "audio/webm",
+        "audio/aac",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wave",
+        "audio/wav",
+        "audio/x-wav",
+        "audio/x-pn-wav",
+        "audio/flac",
+        "audio/x-flac",
+    }
+)
+"""What a browser may show by itself (client-server API, "Serving inline content")."""
+
+# The specification wants other types returned as they were claimed, as attachments. Those that can
+# run script when something opens them all the same are the exception, and with them all of XML.
+_ACTIVE = frozenset(
+    {
+        "text/html",
+        "text/xml",
+        "text/xsl",
+        "text/javascript",
+        "text/ecmascript",
+        "image/svg",
+        "application/xml",
+        "application/javascript",
+        "application/x-javascript",
+        "application/ecmascript",
+        "application/x-shockwave-flash",
+        "multipart/related",
+        "multipart/x-mixed-replace",
+        "message/rfc822",
+    }
+)
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; "
+        "style-src 'unsafe-inline'; object-src 'self';"
+    ),
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, max-age=31536000, immutable",
+}
+
+
+class MediaApi:
+    """Uploads, downloads, thumbnails."""
+
+    def __init__(self, media: Media, max_upload_bytes: int) -> None:
+        self._media = media
+        self._max_upload_bytes = max_upload_bytes
+
+    def routes(self) -> list[Route]:
+        """The routes of this feature."""
+        old, new, item = "/_matrix/media/v3", "/_matrix/client/v1/media", "{server_name}/{media_id}"
+        upload: dict[str, Any] = {
+            "limit": "media",
+            "max_body": self._max_upload_bytes,
+            "upload": True,
+        }
+        return [
+            Route("POST", f"{old}/upload", self.upload, **upload),
+            Route("PUT", f"{old}/upload/{item}", self.upload_announced, **upload),
+            Route("POST", "/_matrix/media/v1/create", self.create, limit="media"),
+            Route("GET", f"{new}/download/{item}", self.download),
+            Route("GET", f"{new}/download/{item}/{{file_name}}", self.download),
+            Route("GET", f"{new}/thumbnail/{item}", self.thumbnail),
+            Route("GET", f"{new}/config", self.config),
+            Route("GET", f"{new}/preview_url", self.no_previews),
+            Route("GET", f"{old}/download/{item}", self.frozen, Access.PUBLIC),
+            Route("GET", f"{old}/download/{item}/{{file_name}}", self.frozen, Access.PUBLIC),
+            Route("GET", f"{old}/thumbnail/{item}", self.frozen, Access.PUBLIC),
+            Route("GET", f"{old}/config", self.config),
+            Route("GET", f"{old}/preview_url", self.no_previews),
+        ]
+
+    async def upload(self, call: Call) -> dict[str, Any]:
+        """Store a file under a new content URI."""
+        uri = await self._media.upload(call.requester.user_id, _incoming(call))
+        return {"content_uri": uri}
+
+    async def upload_announced(self, call: Call) -> dict[str, Any]:
+        """Store a file under a content URI that was created before."""
+        await self._media.fill(
+            call.requester.user_id,
+            call.path["server_name"],
+            call.path["media_id"],
+            _incoming(call),
+        )
+        return {}
+
+    async def create(self, call: Call) -> dict[str, Any]:
+        """A content URI whose content comes later."""
+        uri, expires_at = await self._media.announce(call.requester.user_id)
+        return {"content_uri": uri, "unused_expires_at": expires_at}
+
+    async def download(self, call: Call) -> Answer:
+        """A file as it was uploaded; the path may give it another name."""
+        outgoing = await self._media.download(
+            call.path["server_name"], call.path["media_id"], _patience(call)
+        )
+        name = clean_file_name(call.path.get("file_name")) or outgoing.file_name
+        return _answer(outgoing, name)
+
+    async def thumbnail(self, call: Call) -> Answer:
+        """A picture in a handier size."""
+        outgoing = await self._media.thumbnail(
+            call.path["server_name"],
+            call.path["media_id"],
+            _pixels(call, "width"),
+            _pixels(call, "height"),
+            call.query.choice("method", ("scale", "crop"), "scale"),
+            _patience(call),
+        )
+        return _answer(outgoing, outgoing.file_name)
+
+    async def config(self, call: Call) -> dict[str, Any]:
+        """How large an upload may be."""
+        return {"m.upload.size": self._max_upload_bytes}
+
+    async def frozen(self, call: Call) -> Answer:
+        """The deprecated paths without authentication: nothing is there."""
+        raise NotFound(
+            "Media of this server can be read with an access token only, at "
+            "/_matrix/client/v1/media"
+        )
+
+    async def no_previews(self, call: Call) -> Answer:
+        """This server fetches nothing from the web."""
+        raise Unrecognized("This server makes no previews of links")
+
+
+def _incoming(call: Call) -> Incoming:
+    assert call.content is not None  # the routes are uploads
+    return Incoming(call.content, call.headers("content-type"), call.query.text("filename"))
+
+
+def _patience(call: Call) -> int:
+    return call.query.integer("timeout_ms", DEFAULT_WAIT)
+
+
+def _pixels(call: Call, name: str) -> int:
+    call.query.needed(name)
+    pixels = call.query.integer(name, 0)
+    if pixels < 1:
+        raise InvalidParam(f"The query parameter `{name}` must be at least 1")
+    return pixels
+
+
+def _answer(outgoing: Outgoing, file_name: str | None) -> Answer:
+    """A file, with every header that keeps a browser from taking it for a page of ours."""
+    essence = outgoing.content_type.partition(";")[0].strip().lower()
+    is_active = essence in _ACTIVE or essence.endswith("+xml")
+    disposition = "inline" if essence in SAFE_INLINE else "attachment"
+    return Answer(
+        outgoing.parts,
+        content_type="application/octet-stream" if is_active else outgoing.content_type,
+        headers={
+            **HEADERS,
+            "Content-Disposition": disposition + _name_parameter(file_name),
+            "Content-Length": str(outgoing.size),
+        },
+    )
+
+
+def _name_parameter(name: str | None) -> str:
+    """The file name as RFC 6266 wants it: plain text between quotes, anything else encoded."""
+    if name is None:
+        return ""
+    if all(char.isascii() and (char.isalnum() or char in " -_.,;+()") for char in name):
+        return f'; filename="{name}"'
+    return f"; filename*=utf-8''{quote(name, safe='!#$&+-.^_`|~')}"

@@ -1,0 +1,93 @@
+"""Media: who uploaded what, under which id, and which file on disk holds it."""
+
+from attrs import frozen
+
+from storage.transaction import Transaction
+
+
+@frozen
+class MediaFile:
+    """An uploaded file as its row describes it."""
+
+    file_id: str
+    size: int
+    content_type: str
+    file_name: str | None
+
+
+@frozen
+class Media:
+    """A media id: whose it is, and its file; before the upload only until when it may come."""
+
+    user_id: str
+    expires_at: int | None
+    file: MediaFile | None
+
+
+def add(txn: Transaction, media_id: str, user_id: str, now: int, file: MediaFile) -> None:
+    """A new media id that has its file from the start."""
+    txn.run(
+        "INSERT INTO media (media_id, user_id, created_at, file_id, size, content_type, file_name)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        media_id,
+        user_id,
+        now,
+        file.file_id,
+        file.size,
+        file.content_type,
+        file.file_name,
+    )
+
+
+def announce(txn: Transaction, media_id: str, user_id: str, now: int, expires_at: int) -> None:
+    """A new media id whose file comes later."""
+    txn.run(
+        "INSERT INTO media (media_id, user_id, created_at, expires_at) VALUES (?, ?, ?, ?)",
+        media_id,
+        user_id,
+        now,
+        expires_at,
+    )
+
+
+def fill(txn: Transaction, media_id: str, file: MediaFile) -> bool:
+    """Give an announced media id its file. False when it has one already, or is gone."""
+    return bool(
+        txn.run(
+            "UPDATE media SET expires_at = NULL, file_id = ?, size = ?, content_type = ?,"
+            " file_name = ? WHERE media_id = ? AND file_id IS NULL",
+            file.file_id,
+            file.size,
+            file.content_type,
+            file.file_name,
+            media_id,
+        )
+    )
+
+
+def find(txn: Transaction, media_id: str) -> Media | None:
+    """What is known about a media id."""
+    row = txn.one(
+        "SELECT user_id, expires_at, file_id, size, content_type, file_name FROM media"
+        " WHERE media_id = ?",
+        media_id,
+    )
+    if row is None:
+        return None
+    user_id, expires_at, file_id, *rest = row
+    return Media(user_id, expires_at, file_id and MediaFile(file_id, *rest))
+
+
+def forget_expired(txn: Transaction, user_id: str, now: int) -> None:
+    """Remove what somebody announced and did not upload in time."""
+    txn.run(
+        "DELETE FROM media WHERE user_id = ? AND file_id IS NULL AND expires_at <= ?", user_id, now
+    )
+
+
+def count_pending(txn: Transaction, user_id: str) -> int:
+    """How many announced uploads of somebody have not come yet."""
+    count: int = txn.value(
+        "SELECT COUNT(*) FROM media WHERE user_id = ? AND file_id IS NULL", user_id
+    )
+    return count

@@ -158,13 +158,17 @@ class Api(Resource):
             serving = Deferred.fromCoroutine(self._serve(request))
             finished = request.notifyFinish()
             finished.addErrback(self._left, request, serving)
-            serving.addErrback(lambda failure: self._log.failure("An answer broke off", failure))
+            serving.addErrback(self._broke_off)
         return NOT_DONE_YET
 
     def _left(self, _: Failure, request: Request, serving: "Deferred[None]") -> None:
         """The client hung up. Only reading stops then: what has begun to write ends."""
         if request.method == b"GET":
             serving.cancel()
+
+    def _broke_off(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("An answer broke off", failure=failure)
 
     async def _serve(self, request: BoundedRequest) -> None:
         began = perf_counter()

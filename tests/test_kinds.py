@@ -276,6 +276,8 @@ class EncryptionByTypeTest(WireTest):
         self.assertEqual((code, answer["errcode"]), (403, "M_FORBIDDEN"))
         self.assertIn("encrypted", answer["error"])
         await alice.send(room, "m.room.encrypted", {"ciphertext": "..."})
+        verify = {"msgtype": "m.key.verification.request", "body": "...", "to": alice.id}
+        await alice.send(room, "m.room.message", verify)
         code, answer = await alice.call(
             "PUT", f"/rooms/{room}/state/m.room.encryption", {"algorithm": "none"}
         )

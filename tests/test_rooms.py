@@ -32,9 +32,7 @@ class CreationTest(WireTest):
             ],
         )
         self.assertEqual(await self.state(room, "m.room.name"), {"name": "Our street"})
-        self.assertEqual(
-            (await self.state(room, "m.room.topic"))["topic"], "What happens here"
-        )
+        self.assertEqual((await self.state(room, "m.room.topic"))["topic"], "What happens here")
         self.assertEqual(await self.state(room, "m.room.join_rules"), {"join_rule": "public"})
         self.assertEqual(
             await self.state(room, "m.room.canonical_alias"), {"alias": "#street:localhost"}
@@ -64,9 +62,7 @@ class CreationTest(WireTest):
             await self.alice.ask("PUT", redaction, {"reason": "why not"})
             event = await self.bob.ask("GET", f"/rooms/{room}/event/{event_id}")
             self.assertEqual(event["content"], {}, version)
-            self.assertEqual(
-                event["unsigned"]["redacted_because"]["content"]["reason"], "why not"
-            )
+            self.assertEqual(event["unsigned"]["redacted_because"]["content"]["reason"], "why not")
             create = await self.state(room, "m.room.create")
             self.assertEqual(create["room_version"], version)
             self.assertEqual(":" in room, version != "12")
@@ -349,9 +345,7 @@ class AliasTest(WireTest):
     async def test_the_directory_is_searched_and_paged(self) -> None:
         hearth = await self.server()
         alice = await hearth.person("alice")
-        rooms = [
-            await alice.create_room(visibility="public", name=f"Garden {n}") for n in range(3)
-        ]
+        rooms = [await alice.create_room(visibility="public", name=f"Garden {n}") for n in range(3)]
         await alice.create_room(visibility="public", name="Garage")
         await alice.create_room(name="Garden of secrets")
         wanted = {"filter": {"generic_search_term": "garden"}, "limit": 2}

@@ -226,13 +226,10 @@ class EphemeralTest(Neighbours):
         await self.alice.ask("PUT", path, {"typing": True, "timeout": 200})
         second = await self.bob.sync(since=first["next_batch"], timeout=5000)
         [typing] = [
-            event["content"]
-            for event in second["rooms"]["join"][self.room]["ephemeral"]["events"]
+            event["content"] for event in second["rooms"]["join"][self.room]["ephemeral"]["events"]
         ]
         self.assertEqual(typing, {"user_ids": [self.alice.id]})
-        [typing] = await self.ephemeral(
-            self.bob, second["next_batch"], "m.typing", timeout=5000
-        )
+        [typing] = await self.ephemeral(self.bob, second["next_batch"], "m.typing", timeout=5000)
         self.assertEqual(typing, {"user_ids": []})
         code, _ = await self.bob.call("PUT", path, {"typing": True})
         self.assertEqual(code, 403)

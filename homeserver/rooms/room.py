@@ -10,6 +10,8 @@ from homeserver.rooms.power_levels import PowerLevels
 from homeserver.rooms.versions import RoomVersion
 from storage.events import Event
 
+_MEMBER, _LEVELS = "m.room.member", "m.room.power_levels"
+
 
 class RoomState:
     """The current state of a room. A change makes a new one; what it says is worked out once."""
@@ -18,6 +20,7 @@ class RoomState:
 
     def __init__(self, events: Mapping[tuple[str, str], Event]) -> None:
         self._events = events
+        # By the type of the events that each value was worked out from, and perhaps a key.
         self._derived: dict[str, Any] = {}
 
     @classmethod
@@ -44,8 +47,15 @@ class RoomState:
         return text
 
     def with_event(self, event: Event) -> "RoomState":
-        """The state after a state event."""
-        return RoomState({**self._events, (event.type, event.state_key or ""): event})
+        """The state after a state event. What does not depend on it need not be worked out anew."""
+        after = RoomState({**self._events, (event.type, event.state_key or ""): event})
+        if event.type == _MEMBER and _MEMBER in self._derived:
+            after._derived[_MEMBER] = {**self._derived[_MEMBER], event.state_key: _standing(event)}
+        if event.type != "m.room.create":
+            for name, value in self._derived.items():
+                if name.partition(" ")[0] != event.type:
+                    after._derived[name] = value
+        return after
 
     def membership(self, user_id: str) -> str:
         """``leave`` for whoever never was in the room, too."""
@@ -54,14 +64,14 @@ class RoomState:
 
     def memberships(self) -> Mapping[str, str]:
         """The membership of everybody who ever had one."""
-        known: Mapping[str, str] | None = self._derived.get("memberships")
+        known: Mapping[str, str] | None = self._derived.get(_MEMBER)
         if known is None:
             known = {
-                key: str(event.content.get("membership", "leave"))
+                key: _standing(event)
                 for (type_, key), event in self._events.items()
-                if type_ == "m.room.member"
+                if type_ == _MEMBER
             }
-            self._derived["memberships"] = known
+            self._derived[_MEMBER] = known
         return known
 
     def count(self, membership: str) -> int:
@@ -70,14 +80,14 @@ class RoomState:
 
     def power_levels(self, version: RoomVersion) -> PowerLevels:
         """Who may do what."""
-        levels: PowerLevels | None = self._derived.get("power_levels")
+        levels: PowerLevels | None = self._derived.get(_LEVELS)
         if levels is None:
             create = self._events["m.room.create", ""]
-            current = self._events.get(("m.room.power_levels", ""))
+            current = self._events.get((_LEVELS, ""))
             levels = PowerLevels.of(
                 current.content if current else None, version, creators_of(version, create)
             )
-            self._derived["power_levels"] = levels
+            self._derived[_LEVELS] = levels
         return levels
 
     def __iter__(self) -> Iterator[Event]:
@@ -85,6 +95,10 @@ class RoomState:
 
     def __len__(self) -> int:
         return len(self._events)
+
+
+def _standing(event: Event) -> str:
+    return str(event.content.get("membership", "leave"))
 
 
 @frozen(eq=False)

@@ -9,13 +9,15 @@ from attrs import frozen
 from homeserver.clock import Clock
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import client_event, stripped_event
+from homeserver.rooms.hide import HiddenRooms
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
 from homeserver.sync.ephemeral import Ephemeral
 from homeserver.sync.joined import RoomView
 from homeserver.sync.parts import CountsPart, Part, RoomPart, ToDevicePart
 from homeserver.sync.request import SyncRequest
-from homeserver.sync.token import SyncToken
+from homeserver.sync.standing import Standing
+from homeserver.sync.token import SyncToken, room_token
 from homeserver.sync.waiting import Waiters
 from storage.members import Member, Step
 from storage.stream import Stream
@@ -52,6 +54,7 @@ class Sync:
     waiters: Waiters
     rooms: RoomCache
     memberships: Memberships
+    hidden: HiddenRooms
     view: RoomView
     parts: Parts
     clock: Clock
@@ -59,11 +62,14 @@ class Sync:
     async def answer(self, request: SyncRequest, timeout: float) -> tuple[dict[str, Any], float]:
         """The answer, and how many seconds of it were spent waiting. ``timeout`` is in seconds.
 
-        A token of which this server's future would have to come (its database went back in time)
-        is answered as if there were none, so that the client begins anew.
+        A token that only this server's future could make (its database or its clock went back) is
+        answered as if there were none, so that the client begins anew.
         """
         since = request.since
-        if since is not None and since.position > self.stream.position:
+        if since is not None and (
+            max(since.position, since.to_device) > self.stream.position
+            or since.ephemeral > self.ephemeral.position
+        ):
             request = SyncRequest(
                 request.viewer, None, request.filter, request.full_state, request.state_after
             )
@@ -81,9 +87,9 @@ class Sync:
 
     async def _now(self, request: SyncRequest) -> tuple[dict[str, Any], bool]:
         """What there is at this moment, and whether it is news."""
-        # Taken together, before anything is waited for, these three show one moment.
+        # Taken together, before anything is waited for, these show one moment.
         upto, ephemeral = self.stream.position, self.ephemeral.position
-        standing = dict(self.memberships.of(request.user_id))
+        standing = Standing.of(request, self.memberships, self.hidden)
         since = request.since
         known = since.position if since else None
         known_ephemeral = since.ephemeral if since else None
@@ -112,19 +118,19 @@ class Sync:
         return answer, news
 
     async def _rooms(
-        self, request: SyncRequest, standing: dict[str, Member], upto: int, ephemeral: int
+        self, request: SyncRequest, standing: "Standing", upto: int, ephemeral: int
     ) -> tuple[dict[str, Any], bool]:
-        wanted = request.filter.room.allows_room
-        standing = {room_id: member for room_id, member in standing.items() if wanted(room_id)}
         moved = await self._moved(request, upto)
         sections: dict[str, dict[str, Any]] = {"join": {}, "invite": {}, "knock": {}, "leave": {}}
         news = bool(moved)
         since = request.since.position if request.since else None
-        for room_id, member in standing.items():
-            if member.membership != "join" and (since is None or room_id in moved):
+        for room_id, member in standing.outside.items():
+            if since is None or room_id in moved:
                 await self._outside(request, member, since, upto, sections)
-        joined = [m.room_id for m in standing.values() if m.membership == "join"]
-        new = set(joined) if since is None else moved.keys() & set(joined)
+        for room_id in standing.hidden:
+            sections["leave"][room_id], news = _vanished(), True
+        joined = standing.joined
+        new = set(joined) if since is None else (moved.keys() | standing.back) & set(joined)
         for room_id in joined:
             if room_id in new:
                 room = await self._room(room_id)
@@ -224,6 +230,12 @@ class Sync:
             for room_id, fields in counts.items():
                 sections[room_id].update(fields)
         return news
+
+
+def _vanished() -> dict[str, Any]:
+    """A room that the person has hidden: to their clients it looks like one that they left."""
+    timeline = {"events": [], "limited": False, "prev_batch": room_token(0)}
+    return {"timeline": timeline, "state": {"events": []}}
 
 
 def _merge(answer: dict[str, Any], fields: Mapping[str, Any]) -> None:

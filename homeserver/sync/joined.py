@@ -1,12 +1,13 @@
 """A joined or left room in an answer of /sync: timeline, state, summary."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from homeserver.clock import Clock
 from homeserver.rooms.client_events import client_event
+from homeserver.rooms.relations import Relations
 from homeserver.rooms.room import Room
 from homeserver.rooms.visibility import EVER, Sight, Visibility
 from homeserver.sync.lazy import LazyMembers
@@ -17,6 +18,7 @@ from storage.events import Event
 
 _MEMBER = "m.room.member"
 HEROES = 5
+_ALWAYS_A_MEMBER = Sight(((1, EVER),), ((1, "join"),))
 
 
 @frozen
@@ -25,6 +27,7 @@ class RoomView:
 
     timelines: Timelines
     visibility: Visibility
+    relations: Relations
     lazy: LazyMembers
     clock: Clock
 
@@ -76,6 +79,7 @@ class RoomView:
     ) -> tuple[dict[str, Any], bool]:
         """``known`` is the number of the event up to which the client knows the state."""
         state = await self._state(request, room, timeline, known)
+        bundles = await self._bundles(request, timeline, sight)
         now = self.clock()
         section: dict[str, Any] = {
             "timeline": {
@@ -86,6 +90,7 @@ class RoomView:
                         now,
                         membership="join" if sight is None else sight.membership_at(event.seq),
                         with_room_id=False,
+                        relations=bundles.get(event.event_id),
                     )
                     for event in timeline.events
                 ],
@@ -103,6 +108,24 @@ class RoomView:
         if known == 0 or any(event.type == _MEMBER for event in (*timeline.events, *state)):
             section["summary"] = _summary(room, request.user_id)
         return section, bool(timeline.events or state or timeline.limited)
+
+    async def _bundles(
+        self, request: SyncRequest, timeline: Timeline, sight: Sight | None
+    ) -> Mapping[str, str]:
+        """Bundled aggregations, which a client needs only where it has a gap.
+
+        What relates to an event comes after it, so without a gap it is in the timeline itself.
+        """
+        related = {event.relates_to for event in timeline.events}
+        may_have = not request.filter.room.timeline.allows_all or any(
+            event.event_id in related for event in timeline.events
+        )
+        if not timeline.limited or not may_have:
+            return {}
+        shown = _ALWAYS_A_MEMBER if sight is None else sight
+        return await self.relations.bundles(
+            request.viewer, timeline.events, shown.until(timeline.upto)
+        )
 
     async def _state(
         self, request: SyncRequest, room: Room, timeline: Timeline, known: int

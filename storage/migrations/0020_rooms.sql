@@ -42,8 +42,6 @@ CREATE INDEX events_state ON events (room_id, type, state_key, seq) WHERE state_
 
 CREATE INDEX events_memberships ON events (state_key, position) WHERE type = 'm.room.member';
 
-CREATE INDEX events_relations ON events (relates_to, seq) WHERE relates_to IS NOT NULL;
-
 CREATE INDEX events_transactions ON events (txn_id, device_id) WHERE txn_id IS NOT NULL;
 
 -- Where each person stands with each room now.

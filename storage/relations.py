@@ -1,0 +1,169 @@
+"""Events by what they relate to.
+
+Whoever asks sees only stretches of a room, given as first and last numbers of events: at least one.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from storage.transaction import Transaction
+
+Stretches = Sequence[tuple[int, int]]
+
+_VISIBLE = "EXISTS (SELECT 1 FROM seen WHERE e.seq BETWEEN seen.first_seq AND seen.last_seq)"
+
+# The key of an object cannot be found inside of a text: there its quotes would be escaped.
+_WELL_FORMED_EDIT = (
+    "e.state_key IS NULL AND (e.type = 'm.room.encrypted' OR e.json LIKE '%\"m.new_content\":{%')"
+)
+
+
+@frozen
+class Child:
+    """An edit or a reference of an event, or its thread with the newest event there."""
+
+    parent_id: str
+    rel_type: str
+    event_id: str
+    type: str
+    sender: str
+    origin_server_ts: int
+    total: int
+    """How many events the thread has."""
+    has_own: int
+    """1 if one of them was sent by the person who asks, else 0."""
+
+
+def bundled(
+    txn: Transaction, room_id: str, event_ids: Iterable[str], user_id: str, stretches: Stretches
+) -> list[Child]:
+    """Of each event the thread, the references and the well-formed edits, oldest first."""
+    rows = txn.among(
+        f"""
+        WITH related AS (
+            SELECT * FROM events WHERE relates_to IN (??) AND room_id = ?
+                AND rel_type IN ('m.thread', 'm.reference', 'm.replace')
+        ), {_seen(stretches)}, found AS (
+            SELECT e.relates_to, e.rel_type, MAX(e.seq) AS seq,
+                COUNT(*) AS total, MAX(CASE WHEN e.sender = ? THEN 1 ELSE 0 END) AS has_own
+            FROM related e
+            WHERE {_VISIBLE} AND (e.rel_type <> 'm.replace' OR {_WELL_FORMED_EDIT})
+            GROUP BY e.relates_to, e.rel_type,
+                CASE e.rel_type WHEN 'm.thread' THEN 0 ELSE e.seq END
+        )
+        SELECT f.relates_to, f.rel_type, e.event_id, e.type, e.sender, e.origin_server_ts,
+            f.total, f.has_own
+        FROM found f JOIN events e ON e.room_id = ? AND e.seq = f.seq
+        ORDER BY f.seq
+        """,
+        event_ids,
+        room_id,
+        *_numbers(stretches),
+        user_id,
+        room_id,
+    )
+    return [Child(*row) for row in rows]
+
+
+def descendants(
+    txn: Transaction,
+    room_id: str,
+    event_id: str,
+    rel_type: str | None,
+    event_type: str | None,
+    depth: int,
+    stretches: Stretches,
+    backwards: bool,
+    limit: int,
+) -> list[str]:
+    """The ids of the events that relate to one, over up to ``depth`` steps, in the room's order.
+
+    A step leads only over events of the given types; None is any.
+    """
+    rows = txn.all(
+        f"""
+        WITH RECURSIVE {_seen(stretches)}, family (event_id, seq, depth) AS (
+            SELECT event_id, seq, 0 FROM events WHERE event_id = ? AND room_id = ?
+            UNION ALL
+            SELECT e.event_id, e.seq, family.depth + 1
+            FROM family JOIN events e ON e.relates_to = family.event_id
+            WHERE family.depth < ? AND e.room_id = ?
+                AND e.rel_type = COALESCE(?, e.rel_type) AND e.type = COALESCE(?, e.type)
+        )
+        SELECT e.event_id FROM family e WHERE e.depth > 0 AND {_VISIBLE}
+        ORDER BY e.seq {"DESC" if backwards else "ASC"} LIMIT ?
+        """,
+        *_numbers(stretches),
+        event_id,
+        room_id,
+        depth,
+        room_id,
+        rel_type,
+        event_type,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+def threads(
+    txn: Transaction,
+    room_id: str,
+    user_id: str,
+    only_own: bool,
+    upto: int,
+    stretches: Stretches,
+    limit: int,
+) -> list[tuple[str, int]]:
+    """Roots of threads and the numbers of their newest events, up to ``upto``; newest first.
+
+    ``only_own`` leaves out the threads to which ``user_id`` has sent nothing.
+    """
+    rows = txn.all(
+        f"""
+        WITH {_seen(stretches)}, latest (root_id, seq, has_own) AS (
+            SELECT e.relates_to, MAX(e.seq), MAX(CASE WHEN e.sender = ? THEN 1 ELSE 0 END)
+            FROM events e WHERE e.room_id = ? AND e.rel_type = 'm.thread' AND {_VISIBLE}
+            GROUP BY e.relates_to
+        )
+        SELECT e.event_id, latest.seq
+        FROM latest JOIN events e ON e.event_id = latest.root_id AND e.room_id = ?
+        WHERE latest.seq <= ? AND {_VISIBLE}
+            AND (? = 0 OR latest.has_own = 1 OR e.sender = ?)
+        ORDER BY latest.seq DESC LIMIT ?
+        """,
+        *_numbers(stretches),
+        user_id,
+        room_id,
+        room_id,
+        upto,
+        int(only_own),
+        user_id,
+        limit,
+    )
+    return [(root_id, seq) for root_id, seq in rows]
+
+
+def annotations(
+    txn: Transaction, room_id: str, event_id: str, sender: str, event_type: str
+) -> list[dict[str, Any]]:
+    """The contents of the annotations that somebody has made to an event."""
+    rows = txn.all(
+        "SELECT json FROM events WHERE relates_to = ? AND rel_type = 'm.annotation'"
+        " AND room_id = ? AND sender = ? AND type = ?",
+        event_id,
+        room_id,
+        sender,
+        event_type,
+    )
+    return [orjson.loads(json)["content"] for (json,) in rows]
+
+
+def _seen(stretches: Stretches) -> str:
+    return f"seen (first_seq, last_seq) AS (VALUES {', '.join(['(?, ?)'] * len(stretches))})"
+
+
+def _numbers(stretches: Stretches) -> list[int]:
+    return [number for stretch in stretches for number in stretch]

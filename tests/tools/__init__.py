@@ -1,0 +1,1 @@
+"""What the tests need around them: the order of a run, a PostgreSQL to throw away."""

@@ -60,6 +60,10 @@ class AccountData:
         account_data.put(txn, user_id, Datum(room_id, data_type, json, position))
         txn.announce(AccountDataSet(position=position, users=(user_id,), room_id=room_id))
 
+    def forget(self, txn: WriteTransaction, user_id: str, erase: bool) -> None:
+        """Inside a transaction: nobody will ask for it any more, the account ends."""
+        account_data.remove_all(txn, user_id)
+
     async def get(self, user_id: str, room_id: str, data_type: str) -> orjson.Fragment:
         """The content of one piece.
 

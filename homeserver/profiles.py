@@ -9,10 +9,9 @@ from attrs import frozen
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.membership import Membership
-from homeserver.rooms.memberships import Memberships
 from schema.canonical import check_canonical
 from schema.errors import BadJson, Forbidden, KeyTooLarge, NotFound, ProfileTooLarge
-from storage import profiles
+from storage import members, profiles
 from storage.store import Store
 from storage.transaction import Transaction, WriteTransaction
 
@@ -30,7 +29,6 @@ class Profiles:
     store: Store
     rooms: RoomCache
     membership: Membership
-    memberships: Memberships
     person_exists: Callable[[Transaction, str], bool]
 
     async def all(self, user_id: str) -> dict[str, Any]:
@@ -102,12 +100,17 @@ class Profiles:
 
         await self.store.write(work)
 
+    def forget(self, txn: WriteTransaction, user_id: str, erase: bool) -> None:
+        """Inside a transaction: the account ends. Whoever wants to be erased loses their name."""
+        if erase:
+            profiles.remove_all(txn, user_id)
+
     def _show_in_rooms(self, txn: WriteTransaction, user_id: str, key: str) -> None:
         """Each room that somebody has joined shows their name and picture."""
         if key not in _IN_ROOMS:
             return
         shown = profiles.fields(txn, user_id)
-        for room_id in self.memberships.rooms_of(user_id):
+        for room_id in members.rooms_of(txn, user_id, "join"):
             room = self.rooms.head(txn, room_id)
             content = room.state.content("m.room.member", user_id)
             if content.get("membership") == "join" and content.get(key) != shown.get(key):

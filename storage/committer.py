@@ -126,15 +126,29 @@ class Committer:
     # From here on: on the writer thread.
 
     def _commit(self, works: Sequence[Work]) -> list[Attempt]:
-        """Commit all together; if anything fails, each one alone, so that only it fails."""
-        attempt, error = self._attempt(works)
+        """Commit all together; if anything fails, each one alone, so that only it fails.
+
+        What those commit becomes public only when all are done, so each hands what it has made of
+        cached values to the next one.
+        """
+        overlay: dict[Any, Any] = {}
+        attempt, error = self._attempt(works, overlay)
         if error is None:
             return [attempt]
-        if len(works) > 1:
-            return [each for work in works for each in self._commit([work])]
-        return [Attempt(results=[Written(None, error, 0, 0.0)])]
+        if len(works) == 1:
+            return [Attempt(results=[Written(None, error, 0, 0.0)])]
+        attempts = []
+        for work in works:
+            attempt, error = self._attempt([work], overlay)
+            if error is not None:
+                attempt = Attempt(results=[Written(None, error, 0, 0.0)])
+            attempts.append(attempt)
+        return attempts
 
-    def _attempt(self, works: Sequence[Work]) -> tuple[Attempt, Exception | None]:
+    def _attempt(
+        self, works: Sequence[Work], overlay: dict[Any, Any]
+    ) -> tuple[Attempt, Exception | None]:
+        """One transaction, on top of what ``overlay`` holds; it is kept up if that commits."""
         attempt = Attempt()
         txn: WriteTransaction | None = None
         try:
@@ -142,6 +156,7 @@ class Committer:
                 self._connection = self._engine.connect(writing=True)
             self._engine.begin(self._connection, writing=True)
             txn = WriteTransaction(self._engine, self._connection)
+            txn.overlay.update(overlay)
             for work in works:
                 queries, began = txn.queries, perf_counter()
                 value = work(txn)
@@ -152,6 +167,7 @@ class Committer:
             self._connection.commit()
         except Exception as error:
             return attempt, self._roll_back(error)
+        overlay.update(txn.overlay)
         attempt.changes, attempt.hooks = txn.changes, txn.hooks
         attempt.position = txn.last_position
         return attempt, None

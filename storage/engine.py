@@ -22,6 +22,9 @@ class Engine(Protocol):
     def dialect(self, sql: str) -> str:
         """The statement in the words of this engine (``?`` placeholders come in)."""
 
+    def execute_many(self, cursor: Any, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        """The same statement, in this engine's words, for each row, in few round trips."""
+
     def schema(self, sql: str) -> str:
         """The statement of a migration in the words of this engine."""
 

@@ -40,6 +40,17 @@ def forget(txn: WriteTransaction, user_id: str, room_id: str) -> None:
     txn.run("UPDATE members SET forgotten = 1 WHERE user_id = ? AND room_id = ?", user_id, room_id)
 
 
+def rooms_of(txn: Transaction, user_id: str, *memberships: str) -> list[str]:
+    """The rooms in which a person has one of these memberships."""
+    marks = ", ".join("?" * len(memberships))
+    rows = txn.all(
+        f"SELECT room_id FROM members WHERE user_id = ? AND membership IN ({marks})",
+        user_id,
+        *memberships,
+    )
+    return [row[0] for row in rows]
+
+
 def everyone(txn: Transaction) -> list[Member]:
     """Every standing there is; the in-memory index begins with them."""
     rows = txn.all(

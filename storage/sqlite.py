@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 BUSY_SECONDS = 10
 
@@ -41,6 +42,9 @@ class SqliteEngine:
 
     def dialect(self, sql: str) -> str:
         return sql
+
+    def execute_many(self, cursor: sqlite3.Cursor, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        cursor.executemany(sql, rows)
 
     def schema(self, sql: str) -> str:
         """A key of whole numbers is the row's own address when SQLite reads INTEGER."""

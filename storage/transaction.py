@@ -50,7 +50,7 @@ class Transaction:
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """The same statement for each row of parameters."""
         self.queries += 1
-        self._cursor.executemany(self._engine.dialect(sql), list(rows))
+        self._engine.execute_many(self._cursor, self._engine.dialect(sql), list(rows))
 
     def among(self, sql: str, values: Iterable[Any], *params: Any) -> list[Row]:
         """Every row of a statement whose ``IN (??)`` stands for ``values``, which come first.
@@ -80,7 +80,7 @@ class WriteTransaction(Transaction):
         self.changes: list[Change] = []
         self.hooks: list[Hook] = []
         self.overlay: dict[Any, Any] = {}
-        """What earlier work of this attempt has made of cached values; gone if it fails."""
+        """What work that is not public yet has made of cached values; undone if it fails."""
 
     def position(self) -> int:
         """The next position of the stream; it is public once this transaction has committed."""

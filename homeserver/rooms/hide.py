@@ -54,7 +54,8 @@ class HiddenRooms:
         """As a watcher of the journal: a message brings the room back to everybody who hid it."""
         if event.state_key is not None or event.type == "m.room.redaction":
             return
-        for user_id in self._by_room.get(event.room_id, ()):
+        fresh = txn.overlay.get(_key(event.room_id), frozenset())
+        for user_id in fresh | self._by_room.get(event.room_id, set()):
             hidden_rooms.put(txn, Hiding(user_id, event.room_id, False, txn.position()))
 
     def _put(self, hiding: Hiding) -> None:
@@ -85,5 +86,13 @@ class Hide:
                 raise Forbidden("You can only hide a conversation that you are in")
             hiding = Hiding(requester.user_id, room_id, hidden, txn.position())
             hidden_rooms.put(txn, hiding)
+            if hidden:
+                key = _key(room_id)
+                txn.overlay[key] = txn.overlay.get(key, frozenset()) | {requester.user_id}
 
         await self.store.write(work)
+
+
+def _key(room_id: str) -> tuple[str, str]:
+    """Where work that is not public yet says who has hidden a room."""
+    return ("hidden", room_id)

@@ -167,10 +167,9 @@ class Membership:
 
     def leave_all(self, txn: WriteTransaction, user_id: str, erase: bool) -> None:
         """Inside a transaction: take somebody whose account ends out of every room."""
-        for room_id, member in self.memberships.of(user_id).items():
-            if member.membership in ("join", "invite", "knock"):
-                room = self._head(txn, room_id)
-                self.put(txn, room, user_id, user_id, "leave", by_server=True)
+        for room_id in members.rooms_of(txn, user_id, "join", "invite", "knock"):
+            room = self._head(txn, room_id)
+            self.put(txn, room, user_id, user_id, "leave", by_server=True)
 
     def let_join(
         self, txn: WriteTransaction, room: Room, user_id: str, reason: str | None = None
@@ -258,10 +257,7 @@ class Membership:
         if not isinstance(condition, dict) or condition.get("type") != "m.room_membership":
             return False
         other = condition.get("room_id")
-        standing = self.memberships.find(user_id, other) if isinstance(other, str) else None
-        if standing is None or other is None:
-            return False
-        return self._head(txn, other).state.membership(user_id) == "join"
+        return isinstance(other, str) and other in members.rooms_of(txn, user_id, "join")
 
 
 def _check_joined(room: Room, user_id: str) -> None:

@@ -3,7 +3,7 @@
 configuration -> storage -> encryption and domain -> HTTP. Dull on purpose.
 """
 
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from secrets import token_hex
 from typing import Any, TypeVar
 
@@ -32,19 +32,31 @@ from homeserver.devices import DeviceHooks, Devices
 from homeserver.directory import Directory
 from homeserver.last_seen import LastSeen
 from homeserver.limits import Limits
+from homeserver.login_tokens import LoginTokens
 from homeserver.media import Media
 from homeserver.media_files import MediaFiles
 from homeserver.metrics import Metrics
+from homeserver.moderation import Moderation
 from homeserver.openid import OpenId
 from homeserver.passwords import Passwords
 from homeserver.presence import Presence
 from homeserver.profiles import Profiles
-from homeserver.push.service import Push, PushCountsPart, PushRulesPart
+from homeserver.push.counts import PushCountsPart
+from homeserver.push.judge import Judge
+from homeserver.push.notifications import Notifications
+from homeserver.push.personal_rules import PersonalRules, PushRulesPart
+from homeserver.push.pushers import Pushers
+from homeserver.push.sealing import load_seal
+from homeserver.push.spans import Spans
+from homeserver.push.variants import Variants
 from homeserver.receipts import Receipts, ReceiptsPart
 from homeserver.registration_tokens import RegistrationTokens
+from homeserver.reports import Reports
 from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.carry_over import CarryOver
 from homeserver.rooms.create import CreateRoom
 from homeserver.rooms.family import FamilyRooms
+from homeserver.rooms.hide import HiddenRooms, Hide
 from homeserver.rooms.history import History
 from homeserver.rooms.journal import Journal
 from homeserver.rooms.kinds import Kinds
@@ -52,15 +64,21 @@ from homeserver.rooms.membership import Membership
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.send import Send
+from homeserver.rooms.spaces import Spaces
+from homeserver.rooms.summaries import Summaries
+from homeserver.rooms.timestamps import Timestamps
+from homeserver.rooms.upgrade import Upgrade
 from homeserver.rooms.versions import VERSIONS
 from homeserver.rooms.visibility import Visibility
 from homeserver.sessions import Sessions
 from homeserver.shared_secret import SharedSecret
 from homeserver.sign_up import SignUp
 from homeserver.signing_key import load_signer
+from homeserver.suspensions import Suspensions
 from homeserver.sync.ephemeral import Ephemeral
 from homeserver.sync.joined import RoomView
 from homeserver.sync.lazy import LazyMembers
+from homeserver.sync.old_sync import OldSync
 from homeserver.sync.saved_filters import SavedFilters
 from homeserver.sync.sync import Parts, Sync
 from homeserver.sync.timeline import Timelines
@@ -76,11 +94,17 @@ from rest.admin_register import AdminRegisterApi
 from rest.auth_fallback import AuthFallbackApi
 from rest.devices import DevicesApi
 from rest.discovery import DiscoveryApi
+from rest.hide import HideApi
 from rest.history import HistoryApi
 from rest.html import Pages
 from rest.key_backup import KeyBackupApi
 from rest.keys import KeysApi
+from rest.login_fallback import LoginFallbackApi
 from rest.media import MediaApi
+from rest.moderation import ModerationApi
+from rest.mutual_rooms import MutualRoomsApi
+from rest.not_offered import NotOfferedApi
+from rest.old_sync import OldSyncApi
 from rest.openid import OpenIdApi
 from rest.presence import PresenceApi
 from rest.profiles import ProfilesApi
@@ -88,14 +112,19 @@ from rest.push import PushApi
 from rest.receipts import ReceiptsApi
 from rest.registration import RegistrationApi
 from rest.relations import RelationsApi
+from rest.reports import ReportsApi
 from rest.rooms import RoomsApi
 from rest.routing import Route, Router
 from rest.send import SendApi
 from rest.server import Api, HearthSite
 from rest.sessions import SessionsApi
+from rest.spaces import SpacesApi
+from rest.summaries import SummariesApi
 from rest.sync import SyncApi
 from rest.third_party_ids import ThirdPartyIdsApi
+from rest.timestamps import TimestampsApi
 from rest.to_device import ToDeviceApi
+from rest.upgrade import UpgradeApi
 from schema.body import Schemas
 from schema.errors import InvalidParam
 from storage.accounts import find_account
@@ -131,6 +160,7 @@ class People:
     uia: Uia
     sign_up: SignUp
     tokens: RegistrationTokens
+    login_tokens: LoginTokens
 
 
 @frozen
@@ -150,10 +180,24 @@ class Encryption:
 
 
 @frozen
+class Push:
+    """Push rules, and what they make of events."""
+
+    spans: Spans
+    judge: Judge
+    rules: PersonalRules
+    rules_part: PushRulesPart
+    counts: PushCountsPart
+    notifications: Notifications
+    pushers: Pushers
+
+
+@frozen
 class RoomsOf:
     """Rooms and everything that happens in them."""
 
     cache: RoomCache
+    suspensions: Suspensions
     memberships: Memberships
     visibility: Visibility
     timelines: Timelines
@@ -162,10 +206,13 @@ class RoomsOf:
     membership: Membership
     create: CreateRoom
     families: FamilyRooms
+    hidden: HiddenRooms
     directory: Directory
     relations: Relations
     history: History
     push: Push
+    account_data: AccountData
+    profiles: Profiles
 
 
 @define
@@ -229,6 +276,14 @@ def build(config: Config, reactor: Any) -> App:
     metrics = Metrics()
     config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     storage = _storage(config, reactor, metrics)
+    try:
+        return _assemble(config, reactor, metrics, storage)
+    except BaseException:
+        storage.store.close()
+        raise
+
+
+def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) -> App:
     background = Background()
     ours = Ours(config.server_name)
     limits = _limits(config)
@@ -250,46 +305,58 @@ def build(config: Config, reactor: Any) -> App:
     ephemeral = Ephemeral(system_clock, waiters.wake)
     presence = Presence(reactor, system_clock, ephemeral, rooms.memberships.sharing)
     typing = TypingNotices(reactor, ephemeral, rooms.cache, rooms.memberships.joined)
-    account_data = AccountData(storage.store)
-    receipts = Receipts(storage.store, rooms.cache, account_data, system_clock)
+    receipts = Receipts(storage.store, rooms.cache, rooms.account_data, system_clock)
     parts = _parts(storage, rooms, encryption, presence, typing)
     lazy = LazyMembers()
-    view = RoomView(rooms.timelines, rooms.visibility, lazy, system_clock)
+    view = RoomView(rooms.timelines, rooms.visibility, rooms.relations, lazy, system_clock)
     sync = Sync(
         storage.stream,
         ephemeral,
         waiters,
         rooms.cache,
         rooms.memberships,
+        rooms.hidden,
         view,
         parts.all,
         system_clock,
     )
-    profiles = Profiles(
-        storage.store, rooms.cache, rooms.membership, rooms.memberships, _person_exists
-    )
     _follow(storage, people, rooms, encryption, parts, waiters)
 
+    summaries = Summaries(rooms.cache, rooms.memberships)
+    reports = Reports(storage.store, rooms.cache, rooms.visibility, _person_exists, system_clock)
+    pages = Pages()
     apis: list[Any] = [
         DiscoveryApi(config, list(VERSIONS)),
-        SessionsApi(people.accounts, people.sessions, people.devices),
+        SessionsApi(
+            people.accounts, people.sessions, people.devices, people.login_tokens, people.uia
+        ),
+        LoginFallbackApi(pages, config.server_name),
+        ModerationApi(Moderation(storage.store, rooms.suspensions), ours),
         AccountsApi(people.accounts, people.devices, people.uia),
         RegistrationApi(people.sign_up),
         AdminRegisterApi(people.sign_up, config.server_name),
-        AuthFallbackApi(people.uia, Pages(), config.server_name),
+        AuthFallbackApi(people.uia, pages, config.server_name),
         DevicesApi(people.devices, people.uia),
         ThirdPartyIdsApi(),
         OpenIdApi(OpenId(system_clock, random_token), config.server_name, __version__),
         RoomsApi(rooms.create, rooms.membership, rooms.memberships, rooms.directory, ours),
         SendApi(rooms.send, ours),
+        HideApi(Hide(storage.store, rooms.cache), rooms.hidden, ours),
         HistoryApi(rooms.history, ours),
         RelationsApi(rooms.relations, ours),
+        UpgradeApi(Upgrade(storage.store, rooms.create, rooms.membership), ours),
+        SummariesApi(summaries, rooms.directory, ours),
+        SpacesApi(Spaces(storage.store, rooms.cache, summaries), ours),
+        TimestampsApi(Timestamps(storage.store, rooms.cache, rooms.visibility), ours),
+        MutualRoomsApi(rooms.memberships),
+        ReportsApi(reports),
         SyncApi(sync, SavedFilters(storage.store), presence),
+        OldSyncApi(OldSync(sync, rooms.history, system_clock), ours),
         ReceiptsApi(receipts, ours),
         PresenceApi(typing, presence, ours),
-        ProfilesApi(profiles, UserDirectory(storage.store), ours),
-        AccountDataApi(account_data, ours),
-        PushApi(rooms.push),
+        ProfilesApi(rooms.profiles, UserDirectory(storage.store), ours),
+        AccountDataApi(rooms.account_data, ours),
+        PushApi(rooms.push.rules, rooms.push.notifications, rooms.push.pushers),
         KeysApi(
             encryption.devices,
             encryption.one_time_keys,
@@ -301,6 +368,7 @@ def build(config: Config, reactor: Any) -> App:
         ),
         KeyBackupApi(encryption.backups),
         ToDeviceApi(encryption.to_device),
+        NotOfferedApi(),
         MediaApi(media, config.media.max_upload_bytes),
     ]
     routes: list[Route] = [route for api in apis for route in api.routes()]
@@ -351,23 +419,31 @@ def _limits(config: Config) -> Limits:
 def _rooms(config: Config, storage: Storage, background: Background) -> RoomsOf:
     store = storage.store
     cache = RoomCache(store)
+    suspensions = Suspensions(store)
+    suspensions.load()
     memberships = Memberships(store)
     memberships.load(storage.stream.position)
     visibility = Visibility(store)
     timelines = Timelines(store, cache)
-    push = Push(store, cache, memberships)
+    push = _push(config, storage, cache)
+    account_data = AccountData(store)
+    hidden = HiddenRooms(store)
+    hidden.load()
     journal = Journal(
         cache,
         load_signer(config.data, config.server_name),
         system_clock,
         Kinds(frozenset(config.rooms.require_encryption)),
-        push,
+        push.judge,
+        suspensions,
+        [CarryOver(cache, account_data, push.rules.change_in), hidden],
     )
     membership = Membership(store, cache, journal, memberships, _person_exists)
     create = CreateRoom(store, journal, membership, config.rooms, config.server_name)
     relations = Relations(store, cache, visibility, system_clock)
     return RoomsOf(
         cache=cache,
+        suspensions=suspensions,
         memberships=memberships,
         visibility=visibility,
         timelines=timelines,
@@ -376,10 +452,29 @@ def _rooms(config: Config, storage: Storage, background: Background) -> RoomsOf:
         membership=membership,
         create=create,
         families=FamilyRooms(create, membership, journal),
+        hidden=hidden,
         directory=Directory(store, cache, journal),
         relations=relations,
         history=History(store, cache, visibility, timelines, relations, system_clock),
         push=push,
+        account_data=account_data,
+        profiles=Profiles(store, cache, membership, _person_exists, suspensions.check),
+    )
+
+
+def _push(config: Config, storage: Storage, cache: RoomCache) -> Push:
+    store = storage.store
+    variants = Variants()
+    spans = Spans(store, variants)
+    spans.load()
+    return Push(
+        spans=spans,
+        judge=Judge(variants, spans),
+        rules=PersonalRules(store, spans),
+        rules_part=PushRulesPart(store),
+        counts=PushCountsPart(store, spans),
+        notifications=Notifications(store, cache, spans, system_clock),
+        pushers=Pushers(store, load_seal(config.data)),
     )
 
 
@@ -417,8 +512,15 @@ def _people(
     store = storage.store
     passwords = Passwords(reactor)
     last_seen = LastSeen(store, system_clock)
+    login_tokens = LoginTokens(store, system_clock, random_token)
+
+    def removed(txn: WriteTransaction, user_id: str, device_ids: Sequence[str]) -> None:
+        encryption.devices.forget(txn, user_id, device_ids)
+        rooms.push.pushers.forget(txn, user_id, device_ids)
+        login_tokens.forget(txn, user_id, device_ids)
+
     hooks = DeviceHooks(
-        removed=encryption.devices.forget,
+        removed=removed,
         renamed=encryption.devices.announce,
         is_reserved=encryption.devices.is_reserved,
     )
@@ -436,7 +538,17 @@ def _people(
         passwords,
         devices,
         sessions,
-        AccountHooks(created=created, deactivated=[rooms.membership.leave_all]),
+        AccountHooks(
+            created=created,
+            deactivated=[
+                rooms.membership.leave_all,
+                rooms.push.rules.forget,
+                rooms.account_data.forget,
+                rooms.profiles.forget,
+                encryption.cross_signing.forget,
+                encryption.backups.forget,
+            ],
+        ),
     )
     tokens = RegistrationTokens(store, system_clock, random_token)
     stages = {
@@ -456,7 +568,9 @@ def _people(
         secret,
         lambda user_id: False,
     )
-    return People(passwords, last_seen, devices, sessions, accounts, uia, sign_up, tokens)
+    return People(
+        passwords, last_seen, devices, sessions, accounts, uia, sign_up, tokens, login_tokens
+    )
 
 
 @frozen
@@ -467,8 +581,6 @@ class _AllParts:
     account_data: AccountDataPart
     room_account_data: RoomAccountDataPart
     receipts: ReceiptsPart
-    push_rules: PushRulesPart
-    push_counts: PushCountsPart
 
 
 def _parts(
@@ -481,22 +593,18 @@ def _parts(
     account_data = AccountDataPart(storage.store)
     room_account_data = RoomAccountDataPart(storage.store)
     receipts = ReceiptsPart(storage.store)
-    push_rules = PushRulesPart(rooms.push)
-    counts = PushCountsPart(rooms.push)
     return _AllParts(
         all=Parts(
-            durable=[encryption.lists, encryption.counts, account_data, push_rules],
+            durable=[encryption.lists, encryption.counts, account_data, rooms.push.rules_part],
             ephemeral=[presence],
             in_rooms=[room_account_data, receipts],
             ephemeral_in_rooms=[typing],
             to_device=encryption.to_device_part,
-            counts=counts,
+            counts=rooms.push.counts,
         ),
         account_data=account_data,
         room_account_data=room_account_data,
         receipts=receipts,
-        push_rules=push_rules,
-        push_counts=counts,
     )
 
 
@@ -511,7 +619,8 @@ def _follow(
     """Who follows the stream, from where, and in which order: caches first, waiters last."""
     position = storage.stream.position
     rooms.cache.start_at(position)
-    rooms.push.start_at(position)
+    rooms.push.rules_part.start_at(position)
+    rooms.push.counts.start_at(position)
     encryption.lists.load()
     encryption.counts.load(position)
     encryption.queries.load(position)
@@ -520,8 +629,13 @@ def _follow(
     parts.receipts.start_at(position)
     for follower in (
         rooms.cache.follow,
+        rooms.suspensions.follow,
         rooms.memberships.follow,
-        rooms.push.follow,
+        rooms.hidden.follow,
+        rooms.push.spans.follow,
+        rooms.push.judge.follow,
+        rooms.push.rules_part.follow,
+        rooms.push.counts.follow,
         people.sessions.follow,
         encryption.lists.follow,
         encryption.counts.follow,
@@ -549,8 +663,13 @@ def _gauges(
     """Sizes that an operator wants to see: of every cache and of every queue."""
     sizes: dict[str, Sized] = {
         "rooms": rooms.cache,
+        "suspensions": rooms.suspensions,
         "memberships": rooms.memberships,
+        "hidden_rooms": rooms.hidden,
         "visibility": rooms.visibility,
+        "push_spans": rooms.push.spans,
+        "push_hearers": rooms.push.judge,
+        "push_counts": rooms.push.counts,
         "sessions": people.sessions,
         "interactive_auth": people.uia,
         "device_lists": encryption.lists,

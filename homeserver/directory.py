@@ -162,7 +162,7 @@ def describe(room: Room) -> dict[str, Any]:
     """A room as the directory shows it: ``PublishedRoomsChunk`` of the specification."""
     state = room.state
     visibility = state.text("m.room.history_visibility", "history_visibility")
-    chunk = {
+    chunk: dict[str, Any] = {
         "room_id": room.room_id,
         "num_joined_members": state.count("join"),
         "world_readable": visibility == "world_readable",
@@ -170,8 +170,10 @@ def describe(room: Room) -> dict[str, Any]:
         "join_rule": state.text("m.room.join_rules", "join_rule") or "invite",
         "name": state.text("m.room.name", "name"),
         "topic": state.text("m.room.topic", "topic"),
-        "canonical_alias": state.text("m.room.canonical_alias", "alias"),
+        "canonical_alias": state.text("m.room.canonical_alias", "alias") or None,
         "avatar_url": state.text("m.room.avatar", "url"),
         "room_type": state.text("m.room.create", "type"),
     }
+    if not (chunk["avatar_url"] or "").startswith("mxc://"):
+        del chunk["avatar_url"]
     return {key: value for key, value in chunk.items() if value is not None}

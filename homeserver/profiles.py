@@ -30,6 +30,8 @@ class Profiles:
     rooms: RoomCache
     membership: Membership
     person_exists: Callable[[Transaction, str], bool]
+    check_may_change: Callable[[str], None]
+    """Refuses for people who must not take part for the time being."""
 
     async def all(self, user_id: str) -> dict[str, Any]:
         """Every field of a profile.
@@ -64,9 +66,11 @@ class Profiles:
 
         Raises:
             Forbidden: it is somebody else's profile.
+            UserSuspended: they are.
             BadJson, KeyTooLarge, ProfileTooLarge: it cannot be.
         """
         _check_own(requester, user_id)
+        self.check_may_change(user_id)
         if key not in body:
             raise BadJson(f"The body must have the key `{key}`")
         value = body[key]
@@ -90,8 +94,10 @@ class Profiles:
 
         Raises:
             Forbidden: it is somebody else's profile.
+            UserSuspended: they are.
         """
         _check_own(requester, user_id)
+        self.check_may_change(user_id)
         _check_key(key)
 
         def work(txn: WriteTransaction) -> None:

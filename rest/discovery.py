@@ -33,6 +33,8 @@ class DiscoveryApi:
             "versions": VERSIONS,
             "unstable_features": {
                 "org.matrix.msc4222": True,
+                "uk.half-shot.msc2666.query_mutual_rooms": True,
+                "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
                 "io.element.e2ee_forced.public": False,
                 "io.element.e2ee_forced.private": self._forced("group"),
                 "io.element.e2ee_forced.trusted_private": self._forced("group"),
@@ -60,14 +62,16 @@ class DiscoveryApi:
 
     async def capabilities(self, call: Call) -> dict[str, Any]:
         """What this server can do, and who may."""
+        moderation = {"m.account_moderation": {"lock": True, "suspend": True}}
         return {
             "capabilities": {
+                **(moderation if call.requester.is_admin else {}),
                 "m.change_password": {"enabled": True},
                 "m.set_displayname": {"enabled": True},
                 "m.set_avatar_url": {"enabled": True},
                 "m.profile_fields": {"enabled": True},
                 "m.3pid_changes": {"enabled": False},
-                "m.get_login_token": {"enabled": False},
+                "m.get_login_token": {"enabled": True},
                 "m.forget_forced_upon_leave": {"enabled": False},
                 "m.room_versions": {
                     "default": self._config.rooms.default_version,

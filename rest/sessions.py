@@ -4,7 +4,9 @@ from typing import Any
 
 from homeserver.accounts import Accounts, name_in
 from homeserver.devices import Devices
+from homeserver.login_tokens import LoginTokens
 from homeserver.sessions import Login, NewDevice, Sessions, Tokens
+from homeserver.uia import Uia, request_key
 from rest.routing import Access, Call, Route
 from schema.errors import BadRequest, MissingParam
 
@@ -14,10 +16,19 @@ _V3 = "/_matrix/client/v3"
 class SessionsApi:
     """Client-server API, "Login" and "Refreshing access tokens"."""
 
-    def __init__(self, accounts: Accounts, sessions: Sessions, devices: Devices) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        sessions: Sessions,
+        devices: Devices,
+        login_tokens: LoginTokens,
+        uia: Uia,
+    ) -> None:
         self._accounts = accounts
         self._sessions = sessions
         self._devices = devices
+        self._login_tokens = login_tokens
+        self._uia = uia
 
     def routes(self) -> list[Route]:
         """The routes of this feature."""
@@ -25,6 +36,13 @@ class SessionsApi:
         return [
             Route("GET", login, self.flows, Access.PUBLIC),
             Route("POST", login, self.log_in, Access.PUBLIC, body="login", limit="login"),
+            Route(
+                "POST",
+                "/_matrix/client/v1/login/get_token",
+                self.get_token,
+                body="login.get_token",
+                limit="login",
+            ),
             Route("POST", refresh, self.refresh, Access.PUBLIC, body="refresh", limit="login"),
             Route("POST", f"{_V3}/logout", self.log_out, Access.EVEN_LOCKED),
             Route("POST", f"{_V3}/logout/all", self.log_out_everywhere, Access.EVEN_LOCKED),
@@ -32,17 +50,33 @@ class SessionsApi:
 
     async def flows(self, call: Call) -> dict[str, Any]:
         """The ways to log in."""
-        return {"flows": [{"type": "m.login.password"}]}
+        token = {"type": "m.login.token", "get_login_token": True}
+        return {"flows": [{"type": "m.login.password"}, token]}
 
     async def log_in(self, call: Call) -> dict[str, Any]:
-        """Name and password for a session."""
-        if call.body["type"] != "m.login.password":
-            raise BadRequest("The way to log in here is `m.login.password`")
-        name, password = name_in(call.body), call.body.get("password")
+        """Name and password, or a login token, for a session."""
+        user_id = await self._prove(call.body)
+        return login_answer(await self._sessions.log_in(user_id, new_device(call)))
+
+    async def _prove(self, body: dict[str, Any]) -> str:
+        """The user id of whoever the body proves to be."""
+        if body["type"] == "m.login.token":
+            if not body.get("token"):
+                raise MissingParam("To log in with a token, give `token`")
+            return await self._login_tokens.redeem(body["token"])
+        if body["type"] != "m.login.password":
+            raise BadRequest("The ways to log in here are `m.login.password` and `m.login.token`")
+        name, password = name_in(body), body.get("password")
         if name is None or password is None:
             raise MissingParam("To log in, give `identifier` and `password`")
-        user_id = await self._accounts.authenticate(name, password)
-        return login_answer(await self._sessions.log_in(user_id, new_device(call)))
+        return await self._accounts.authenticate(name, password)
+
+    async def get_token(self, call: Call) -> dict[str, Any]:
+        """A token that logs another device in, for who gives the password once more."""
+        key = request_key(f"{call.method} {call.uri}", call.body)
+        await self._uia.require(call.requester, key, call.body.get("auth"))
+        token, lifetime = await self._login_tokens.issue(call.requester)
+        return {"login_token": token, "expires_in_ms": lifetime}
 
     async def refresh(self, call: Call) -> dict[str, Any]:
         """A refresh token for the next tokens."""

@@ -41,6 +41,25 @@ def check_canonical(value: Any, name: str = "") -> None:
         raise BadJson(f"{_path(name, error.path)} {error.reason}") from None
 
 
+def check_depth(value: Any) -> None:
+    """Refuse what nests deeper than any event may: what is read so deep cannot be written again.
+
+    Raises:
+        BadJson: there are more than ``MAX_DEPTH`` levels.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise BadJson(f"The value is nested more than {MAX_DEPTH} levels deep")
+
+
 class _NotCanonicalError(Exception):
     """A value without a canonical form; the path grows from the inside out while unwinding."""
 

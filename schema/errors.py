@@ -169,6 +169,18 @@ class UserLocked(MatrixError):
         )
 
 
+class UserSuspended(MatrixError):
+    """The account is suspended: it reads on, but takes part in nothing."""
+
+    errcode, status = "M_USER_SUSPENDED", 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This account is suspended, so it can do no more than read, leave and take back its"
+            " own messages; ask the organizer of this server"
+        )
+
+
 class GuestAccessForbidden(MatrixError):
     errcode, status = "M_GUEST_ACCESS_FORBIDDEN", 403
 

@@ -149,6 +149,63 @@ def backwards(txn: Transaction, room_id: str, upto: int, after: int, limit: int)
     )
 
 
+def since(txn: Transaction, after: int, upto: int, limit: int) -> list[Event]:
+    """Events of all rooms after one position of the stream and up to another, oldest first."""
+    return events_of(
+        txn.all(
+            f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            after,
+            upto,
+            limit,
+        )
+    )
+
+
+@frozen
+class Moment:
+    """When an event came."""
+
+    origin_server_ts: int
+    seq: int
+    event_id: str
+
+
+def moments_from(
+    txn: Transaction, room_id: str, ts: int, seq: int, first: int, last: int, limit: int
+) -> list[Moment]:
+    """Events with ``first <= seq <= last``, by time and number, from this time and number on."""
+    rows = txn.all(
+        "SELECT origin_server_ts, seq, event_id FROM events WHERE room_id = ?"
+        " AND (origin_server_ts, seq) >= (?, ?) AND seq >= ? AND seq <= ?"
+        " ORDER BY origin_server_ts, seq LIMIT ?",
+        room_id,
+        ts,
+        seq,
+        first,
+        last,
+        limit,
+    )
+    return [Moment(*row) for row in rows]
+
+
+def moments_upto(
+    txn: Transaction, room_id: str, ts: int, seq: int, first: int, last: int, limit: int
+) -> list[Moment]:
+    """The same backwards, up to this time and number."""
+    rows = txn.all(
+        "SELECT origin_server_ts, seq, event_id FROM events WHERE room_id = ?"
+        " AND (origin_server_ts, seq) <= (?, ?) AND seq >= ? AND seq <= ?"
+        " ORDER BY origin_server_ts DESC, seq DESC LIMIT ?",
+        room_id,
+        ts,
+        seq,
+        first,
+        last,
+        limit,
+    )
+    return [Moment(*row) for row in rows]
+
+
 def seq_at(txn: Transaction, room_id: str, position: int) -> int:
     """How far the room had come at a position of the stream; 0 before it began."""
     seq: int | None = txn.value(

@@ -1,5 +1,7 @@
 """Rooms and their aliases: what the room directory knows, and what never changes."""
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from storage.transaction import Transaction, WriteTransaction
@@ -36,6 +38,12 @@ def find(txn: Transaction, room_id: str) -> RoomRow | None:
         room_id,
     )
     return None if row is None else RoomRow(*row)
+
+
+def existing(txn: Transaction, room_ids: Iterable[str]) -> set[str]:
+    """Which of these rooms there are."""
+    rows = txn.among("SELECT room_id FROM rooms WHERE room_id IN (??)", room_ids)
+    return {row[0] for row in rows}
 
 
 def find_unique(txn: Transaction, unique_key: str) -> str | None:
@@ -90,3 +98,8 @@ def aliases_of(txn: Transaction, room_id: str) -> list[str]:
         row[0]
         for row in txn.all("SELECT alias FROM aliases WHERE room_id = ? ORDER BY alias", room_id)
     ]
+
+
+def move_aliases(txn: WriteTransaction, room_id: str, new_room_id: str) -> None:
+    """Have every alias of one room point to another."""
+    txn.run("UPDATE aliases SET room_id = ? WHERE room_id = ?", new_room_id, room_id)

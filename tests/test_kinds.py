@@ -242,6 +242,13 @@ class FamilyTest(WireTest):
         await self.follow()
         self.assertEqual(await self.joined(), {self.mum.id, self.kid.id})
 
+    async def test_it_can_follow_the_roster_whatever_version_new_rooms_have(self) -> None:
+        hearth = await self.server(rooms={"default_version": "12", "self_room": False})
+        mum, dad = await hearth.people("mum", "dad")
+        room = await family(hearth, "Twelve", {mum: "guardian", dad: "adult"})
+        create = await dad.ask("GET", f"/rooms/{room}/state/m.room.create")
+        self.assertEqual((create["room_version"], create[ROOM_TYPE]), ("11", "family"))
+
     async def test_a_name_can_change_in_it(self) -> None:
         await self.kid.ask("PUT", f"/profile/{self.kid.id}/displayname", {"displayname": "Kit"})
         answer = await self.mum.ask("GET", f"/rooms/{self.room}/joined_members")

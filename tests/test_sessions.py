@@ -44,7 +44,8 @@ class LoginTest(WireTest):
         body = {**PASSWORD_LOGIN, "user": "anna"}
         self.assertEqual((await server.call("POST", "/login", body))[0], 200)
         _, flows = await server.call("GET", "/login")
-        self.assertEqual(flows, {"flows": [{"type": "m.login.password"}]})
+        token = {"type": "m.login.token", "get_login_token": True}
+        self.assertEqual(flows, {"flows": [{"type": "m.login.password"}, token]})
 
     async def test_an_unknown_name_and_a_wrong_password_look_the_same(self) -> None:
         server = await self.server()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from secrets import token_urlsafe
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from homeserver.config import Rooms as RoomSettings
 from homeserver.requester import Requester
@@ -88,6 +88,24 @@ class CreateRoom:
             room = self.membership.let_invite(txn, room, creator, target, is_direct=wish.is_direct)
         return room.room_id
 
+    def new_room_id(self, version: RoomVersion) -> str:
+        """An id for a new room; empty where it will follow from the create event."""
+        return "" if version.room_id_from_create else f"!{token_urlsafe(18)}:{self.server_name}"
+
+    def begin(
+        self, txn: WriteTransaction, creator: str, row: RoomRow, content: Mapping[str, Any]
+    ) -> Room:
+        """Inside a transaction: make a room that has its create event and nothing else yet."""
+        version = get_version(row.version)
+        content = {**content, "room_version": version.id, ROOM_TYPE: row.kind}
+        if version.creator_in_content:
+            content["creator"] = creator
+        room = Room(row.room_id, version, row.kind, RoomState({}))
+        draft = Draft("m.room.create", creator, row.room_id or None, content, "")
+        _, room = self.journal.begin(txn, room, draft)
+        rooms.add(txn, evolve(row, room_id=room.room_id))
+        return room
+
     def self_room(self, txn: WriteTransaction, user_id: str) -> str:
         """Inside a transaction: the person's room for notes to themselves."""
         version = get_version(self.settings.default_version)
@@ -163,22 +181,13 @@ class CreateRoom:
             for key, value in wish.creation_content.items()
             if key not in ("creator", "room_version")
         }
-        content |= {"room_version": version.id, ROOM_TYPE: wish.kind}
-        if version.creator_in_content:
-            content["creator"] = creator
         if version.creators_privileged and wish.preset is Preset.TRUSTED and wish.invite:
             named = content.get("additional_creators", [])
             content["additional_creators"] = list(dict.fromkeys([*named, *wish.invite]))
-        room_id = None
-        if not version.room_id_from_create:
-            room_id = f"!{token_urlsafe(18)}:{self.server_name}"
-        room = Room(room_id or "", version, wish.kind, RoomState({}))
-        draft = Draft("m.room.create", creator, room_id, content, "")
-        _, room = self.journal.begin(txn, room, draft)
-        rooms.add(
-            txn, RoomRow(room.room_id, version.id, wish.kind, unique_key, int(wish.is_published))
+        row = RoomRow(
+            self.new_room_id(version), version.id, wish.kind, unique_key, int(wish.is_published)
         )
-        return room
+        return self.begin(txn, creator, row, content)
 
     def _state(self, creator: str, wish: Wish) -> list[tuple[str, str, dict[str, Any]]]:
         """Every piece of state after the creator's join, in the order of the specification."""

@@ -14,7 +14,7 @@ from homeserver.rooms.journal import Journal
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.presets import Preset, encryption_event
 from homeserver.rooms.room import Room
-from homeserver.rooms.versions import get_version
+from homeserver.rooms.versions import RoomVersion, get_version
 from schema.errors import Forbidden
 from storage.transaction import WriteTransaction
 
@@ -43,7 +43,7 @@ class FamilyRooms:
         wish = Wish(
             preset=Preset.PRIVATE,
             kind="family",
-            version=get_version(settings.default_version),
+            version=_version(settings.default_version),
             creation_content={},
             name=name,
             initial_state=[encryption_event()] if encrypted else [],
@@ -107,6 +107,12 @@ class FamilyRooms:
         changed = {**content, "users": dict(users)}
         draft = Draft("m.room.power_levels", sender, room.room_id, changed, "")
         return self.journal.append(txn, room, draft, by_server=True)[1]
+
+
+def _version(default: str) -> RoomVersion:
+    """Where creators stand above every power level, no roster can take their role away."""
+    version = get_version(default)
+    return get_version("11") if version.creators_privileged else version
 
 
 def _levels(roster: Roster) -> dict[str, int]:

@@ -5,8 +5,8 @@ a write transaction. The journal checks it, signs it, stores it with everything 
 it, and announces it.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
 from attrs import evolve, frozen
@@ -19,8 +19,9 @@ from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.changes import EventAdded, EventRedacted
 from homeserver.rooms.kinds import Kinds
+from homeserver.rooms.relations import check_relation, relation_of
 from homeserver.rooms.room import Room, RoomState
-from schema.errors import DuplicateAnnotation, NotFound
+from schema.errors import NotFound
 from storage import events, members, rooms
 from storage.events import Event
 from storage.members import Member
@@ -30,14 +31,31 @@ from storage.transaction import WriteTransaction
 class Judge(Protocol):
     """Decides whom an event notifies: push."""
 
-    def verdict(self, room: Room, draft: Draft) -> int:
-        """What the default push rules make of it for a member whom it does not name."""
+    def judge(self, txn: WriteTransaction, room: Room, event: Event) -> int:
+        """What the default push rules make of it for a member whom it does not address.
 
-    def stored(self, txn: WriteTransaction, room: Room, event: Event) -> None:
-        """The event is stored; ``room`` is the room after it. Write down who is special."""
+        ``room`` is the room before it. Those to whom it means something else are written down.
+        """
 
     def redacted(self, txn: WriteTransaction, event: Event) -> None:
         """The event has lost its content, and with it what it notified of."""
+
+
+class Warden(Protocol):
+    """Knows who must not take part for the time being."""
+
+    def check_event(self, draft: Draft) -> None:
+        """Refuse what the sender must not do."""
+
+    def check_redaction(self, sender: str, redacted_sender: str) -> None:
+        """Refuse that the sender redacts what somebody else has sent."""
+
+
+class Watcher(Protocol):
+    """Does in the same transaction what follows from an event."""
+
+    def stored(self, txn: WriteTransaction, before: Room, after: Room, event: Event) -> None:
+        """``event`` has brought the room from ``before`` to ``after``."""
 
 
 @frozen
@@ -57,7 +75,8 @@ class Journal:
     clock: Clock
     kinds: Kinds
     judge: Judge
-    redacted_media: Callable[[WriteTransaction, Event], None] | None = None
+    warden: Warden
+    watchers: Sequence[Watcher] = ()
 
     def append(
         self,
@@ -75,15 +94,18 @@ class Journal:
 
         Raises:
             Forbidden: a rule of the room version or of the conversation type is broken.
+            UserSuspended: the sender takes part in nothing for the time being.
             EventTooLarge, BadJson: it cannot be an event.
         """
+        if not by_server:
+            self.warden.check_event(draft)
         self.kinds.check(room, draft, by_server=by_server)
         auth_rules.check(room.version, draft, room.state)
         target = self._redaction_target(txn, room, draft)
-        relation = _relation(draft.content)
-        if relation is not None and relation[1] == "m.annotation":
-            _check_first_annotation(txn, room, draft, relation[0])
+        check_relation(txn, room, draft)
+        relation = relation_of(draft.content)
         event, envelope = self._build(txn, room, draft, sent, relation)
+        event = evolve(event, verdict=self.judge.judge(txn, room, event))
         events.add(txn, event, envelope)
         after = room.after(event)
         txn.overlay[event.room_id] = after
@@ -97,9 +119,10 @@ class Journal:
                 room=after,
             )
         )
-        self.judge.stored(txn, after, event)
         if target is not None:
             after = self._redact(txn, after, target, event)
+        for watcher in self.watchers:
+            watcher.stored(txn, room, after, event)
         return event, after
 
     def begin(
@@ -159,7 +182,7 @@ class Journal:
             txn_id=sent.txn_id if sent else None,
             relates_to=relation[0] if relation else None,
             rel_type=relation[1] if relation else None,
-            verdict=0 if room.seq == 0 else self.judge.verdict(room, draft),
+            verdict=0,
         )
         return event, pdus.envelope_json(built)
 
@@ -194,6 +217,7 @@ class Journal:
         if target is None:
             raise NotFound("There is no such event in this room to redact")
         auth_rules.check_redaction(room.version, draft.sender, target.sender, room.state)
+        self.warden.check_redaction(draft.sender, target.sender)
         return target
 
     def _redact(self, txn: WriteTransaction, room: Room, target: Event, redaction: Event) -> Room:
@@ -206,11 +230,10 @@ class Journal:
             unsigned=f'"redacted_because":{because}',
             relates_to=None,
             rel_type=None,
+            verdict=0,
         )
         events.replace_text(txn, redacted)
         self.judge.redacted(txn, target)
-        if self.redacted_media is not None:
-            self.redacted_media(txn, target)
         if target.state_key is not None:
             room = self._redact_state(txn, room, redacted)
         txn.overlay[room.room_id] = room
@@ -244,37 +267,6 @@ def _replacing(old: Event) -> str:
         f'"prev_content":{content},"prev_sender":{_text(old.sender)},'
         f'"replaces_state":{_text(old.event_id)}'
     )
-
-
-def _relation(content: Any) -> tuple[str, str] | None:
-    """The event that this one relates to, and how (client-server API, "Forming relationships")."""
-    relates = content.get("m.relates_to")
-    if not isinstance(relates, dict):
-        return None
-    event_id, rel_type = relates.get("event_id"), relates.get("rel_type")
-    if not isinstance(event_id, str) or not isinstance(rel_type, str):
-        return None
-    if len(event_id) > 255 or len(rel_type) > 255 or "\0" in event_id + rel_type:
-        return None
-    return event_id, rel_type
-
-
-def _check_first_annotation(
-    txn: WriteTransaction, room: Room, draft: Draft, relates_to: str
-) -> None:
-    """Nobody reacts twice with the same key (client-server API, "Annotations")."""
-    earlier: Sequence[tuple[Any, ...]] = txn.all(
-        "SELECT json FROM events WHERE relates_to = ? AND rel_type = 'm.annotation'"
-        " AND room_id = ? AND sender = ? AND type = ?",
-        relates_to,
-        room.room_id,
-        draft.sender,
-        draft.type,
-    )
-    key = draft.content["m.relates_to"].get("key")
-    for (json,) in earlier:
-        if orjson.loads(json)["content"]["m.relates_to"].get("key") == key:
-            raise DuplicateAnnotation("You have reacted to this event with that already")
 
 
 def _text(value: str) -> str:

@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.support import Person, WireTest, bodies, timeline
+
+
+PROMPTLY = 10
+"""Seconds, on a busy machine; a long poll of these tests would last 30."""
 
 
 def state_types(section: dict[str, Any], key: str = "state") -> list[str]:
@@ -169,7 +174,7 @@ class WaitingTest(Neighbours):
             self.bob.sync(since=first["next_batch"], timeout=30_000)
         )
         await self.alice.say(self.room, "wake up")
-        answer = await waiting
+        answer = await waiting.addTimeout(PROMPTLY, reactor)
         self.assertEqual(bodies(timeline(answer, self.room)), ["wake up"])
 
     async def test_time_runs_out(self) -> None:
@@ -192,7 +197,8 @@ class WaitingTest(Neighbours):
             self.bob.sync(since=first["next_batch"], timeout=30_000)
         )
         room = await self.alice.create_room(invite=[self.bob.id])
-        self.assertIn(room, (await waiting)["rooms"]["invite"])
+        answer = await waiting.addTimeout(PROMPTLY, reactor)
+        self.assertIn(room, answer["rooms"]["invite"])
 
 
 class TokenTest(Neighbours):

@@ -60,7 +60,7 @@ class RoomFacts:
     """What push rules ask about the room, as it is when the event is sent."""
 
     member_count: int
-    sender_power_level: int
+    sender_power_level: float
     # "notifications" in the content of m.room.power_levels.
     notifications: Mapping[str, Any] = field(factory=dict)
 

@@ -1,0 +1,90 @@
+"""The list of what somebody was notified of ("Listing Notifications")."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from homeserver.clock import Clock
+from homeserver.push.conditions import PushEvent, RoomFacts
+from homeserver.push.evaluate import Audience, Member, evaluate
+from homeserver.push.room_facts import display_name, notification_levels
+from homeserver.push.spans import Spans
+from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.client_events import Viewer, client_event
+from homeserver.rooms.room import Room
+from storage import events, push
+from storage.events import Event
+from storage.push import JOINED, Notified
+from storage.store import Store
+from storage.transaction import Transaction
+
+
+@frozen
+class Notifications:
+    """Reads back what was notified, from where the counts come from too."""
+
+    store: Store
+    rooms: RoomCache
+    spans: Spans
+    clock: Clock
+
+    async def page(
+        self, viewer: Viewer, before: int, limit: int, *, highlights: bool
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """The newest notifications before a position, and the position where to go on, if any."""
+
+        def read(txn: Transaction) -> tuple[list[Notified], dict[str, Event], _Places]:
+            found = push.notified(txn, viewer.user_id, before, limit + 1, highlights=highlights)
+            sent = events.find_many(txn, [each.event_id for each in found])
+            rooms = {event.room_id for event in sent.values()}
+            return found, sent, _Places(push.places(txn, viewer.user_id, rooms))
+
+        found, sent, places = await self.store.read(read)
+        shown = found[:limit]
+        page = []
+        for notified in shown:
+            event = sent[notified.event_id]
+            room = await self.rooms.get(event.room_id)
+            page.append(
+                {
+                    "actions": self._actions(viewer.user_id, room, event, notified),
+                    "event": client_event(event, viewer, self.clock(), with_room_id=False),
+                    "read": places.cover(event, notified.thread_id),
+                    "room_id": event.room_id,
+                    "ts": event.origin_server_ts,
+                }
+            )
+        return page, shown[-1].position if len(found) > limit and shown else None
+
+    def _actions(
+        self, user_id: str, room: Room, event: Event, notified: Notified
+    ) -> list[str | dict[str, Any]]:
+        """Those of the rule that matches today, if it still comes to what was told then."""
+        span = self.spans.find(user_id, room.room_id)
+        person = Member(user_id, display_name(room, user_id), self.spans.variant(span).rules)
+        facts = RoomFacts(
+            room.state.count("join"),
+            room.power_levels.level_of(event.sender),
+            notification_levels(room),
+        )
+        pushed = PushEvent({**orjson.loads(event.json), "room_id": event.room_id})
+        verdict = evaluate(pushed, facts, Audience([person])).verdict(person)
+        if verdict.notify and verdict.highlight == bool(notified.highlight):
+            return verdict.actions
+        return ["notify", {"set_tweak": "highlight"}] if notified.highlight else ["notify"]
+
+
+class _Places:
+    """Up to where somebody has read each room and thread."""
+
+    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._seqs = {(room_id, thread_id): seq for room_id, thread_id, seq in rows}
+
+    def cover(self, event: Event, thread_id: str) -> bool:
+        """Whether an event has been read."""
+        return any(
+            self._seqs.get((event.room_id, thread), 0) >= event.seq
+            for thread in (JOINED, thread_id)
+        )

@@ -1,0 +1,105 @@
+"""Pushers: where devices want to be notified (client-server API, "Push Notifications")."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from attrs import frozen
+
+from homeserver.push.sealing import Seal
+from homeserver.requester import Requester
+from schema.errors import InvalidParam, MissingParam, TooLarge
+from storage import pushers
+from storage.pushers import StoredPusher
+from storage.store import Store
+from storage.transaction import WriteTransaction
+
+MAX_PUSHERS = 100
+MAX_APP_ID = 64
+MAX_PUSHKEY = 512
+MAX_DATA = 10_000
+_NOTIFY = "/_matrix/push/v1/notify"
+_SHOWN = (
+    "pushkey",
+    "kind",
+    "app_id",
+    "app_display_name",
+    "device_display_name",
+    "profile_tag",
+    "lang",
+    "data",
+)
+
+
+@frozen
+class Pushers:
+    """Keeps pushers. Their keys and addresses are stored sealed."""
+
+    store: Store
+    seal: Seal
+
+    async def all(self, user_id: str) -> list[dict[str, Any]]:
+        """A person's pushers, as GET /pushers shows them."""
+        stored = await self.store.read(lambda txn: pushers.of_person(txn, user_id))
+        opened = [self.seal.open(each.sealed) for each in stored]
+        return [orjson.loads(text) for text in opened if text is not None]
+
+    async def set(self, requester: Requester, pusher: Mapping[str, Any]) -> None:
+        """Add, change or (``kind`` None) remove a pusher, as POST /pushers/set describes it.
+
+        Raises:
+            InvalidParam, MissingParam: it cannot be a pusher.
+            TooLarge: it is too large, or the person has too many.
+        """
+        app_id, fingerprint = pusher["app_id"], self.seal.fingerprint(pusher["pushkey"])
+        user_id = requester.user_id
+        if pusher["kind"] is None:
+            await self.store.write(lambda txn: pushers.remove(txn, user_id, app_id, fingerprint))
+            return
+        _check(pusher)
+        shown = {name: pusher[name] for name in _SHOWN if pusher.get(name) is not None}
+        sealed = self.seal.close(orjson.dumps(shown).decode())
+        stored = StoredPusher(user_id, app_id, fingerprint, requester.device_id, sealed)
+
+        def work(txn: WriteTransaction) -> None:
+            pushers.put(txn, stored)
+            if pushers.count(txn, user_id) > MAX_PUSHERS:
+                raise TooLarge(f"You can have {MAX_PUSHERS} pushers: remove one first")
+            if not pusher.get("append"):
+                pushers.remove_from_others(txn, user_id, app_id, fingerprint)
+
+        await self.store.write(work)
+
+    def forget(self, txn: WriteTransaction, user_id: str, device_ids: Sequence[str]) -> None:
+        """Inside a transaction: these devices are gone, and with them what they asked for."""
+        pushers.remove_of_devices(txn, user_id, device_ids)
+
+
+def _check(pusher: Mapping[str, Any]) -> None:
+    if pusher["kind"] != "http":
+        raise InvalidParam("This server knows only pushers of the kind `http`")
+    if not 0 < len(pusher["app_id"]) <= MAX_APP_ID:
+        raise InvalidParam(f"`app_id` has 1 to {MAX_APP_ID} characters")
+    if not 0 < len(pusher["pushkey"].encode()) <= MAX_PUSHKEY:
+        raise InvalidParam(f"`pushkey` has 1 to {MAX_PUSHKEY} bytes")
+    if "url" not in pusher["data"]:
+        raise MissingParam("A pusher of the kind `http` needs `data.url`")
+    if len(orjson.dumps(pusher["data"])) > MAX_DATA:
+        raise TooLarge(f"`data` has at most {MAX_DATA} bytes")
+    if not _is_gateway(pusher["data"]["url"]):
+        raise InvalidParam(f"`data.url` is the address of a push gateway: it ends in {_NOTIFY}")
+
+
+def _is_gateway(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port != 0
+        and parts.path == _NOTIFY
+    )

@@ -1,0 +1,332 @@
+"""Push rules, and what they made of events.
+
+An event's own row says what the default rules make of it (``verdict``: 0 nothing, 1 notify, 3
+notify and highlight). ``push_differences`` and ``push_personal`` hold only what differs, as pairs
+of what it is and what it would be without that row: so counts are plain sums.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from storage.transaction import Row, Transaction, WriteTransaction
+
+EVERYBODY = 0
+FOREVER = 2**62
+MAIN = "main"
+JOINED = ""
+"""The thread of a place that stands for the whole room."""
+
+# What every event counts for one person, after their place in ``floor``. Takes the person twice.
+_COUNTED = (
+    " SELECT e.room_id, e.seq, e.position, 1 AS notify, e.verdict / 2 AS highlight,"
+    " CASE WHEN e.rel_type = 'm.thread' AND e.relates_to LIKE '$%' THEN e.relates_to"
+    " ELSE 'main' END AS thread_id"
+    " FROM floor f JOIN events e ON e.room_id = f.room_id AND e.seq > f.seq AND e.verdict > 0"
+    " WHERE f.is_joined = 1"
+    " UNION ALL SELECT d.room_id, d.seq, d.position, d.verdict % 2 - d.usual % 2,"
+    " d.verdict / 2 - d.usual / 2, d.thread_id"
+    " FROM floor f JOIN push_differences d ON d.room_id = f.room_id AND d.seq > f.seq"
+    " AND d.variant = 0 WHERE f.is_joined = 1"
+    " UNION ALL SELECT d.room_id, d.seq, d.position, d.verdict % 2 - d.usual % 2,"
+    " d.verdict / 2 - d.usual / 2, d.thread_id"
+    " FROM floor f JOIN push_spans s ON s.user_id = ? AND s.room_id = f.room_id"
+    " JOIN push_differences d ON d.room_id = f.room_id AND d.seq > f.seq"
+    " AND d.variant = s.variant AND d.position > s.since AND d.position <= s.until"
+    " WHERE f.is_joined = 1"
+    " UNION ALL SELECT p.room_id, p.seq, p.position, p.verdict % 2 - p.usual % 2,"
+    " p.verdict / 2 - p.usual / 2, p.thread_id"
+    " FROM floor f JOIN push_personal p ON p.user_id = ? AND p.room_id = f.room_id"
+    " AND p.seq > f.seq"
+)
+# Takes the rooms, and the person three times.
+_PLACES = (
+    "asked AS (SELECT room_id FROM push_places"
+    " WHERE room_id IN (??) AND user_id = ? AND thread_id = ''),"
+    " place AS (SELECT room_id, thread_id, MAX(seq) AS seq FROM"
+    " (SELECT p.room_id, p.thread_id, p.seq FROM asked a"
+    " JOIN push_places p ON p.user_id = ? AND p.room_id = a.room_id"
+    " UNION ALL SELECT r.room_id, r.thread_id, r.seq FROM asked a"
+    " JOIN receipts r ON r.user_id = ? AND r.room_id = a.room_id"
+    " AND r.receipt_type IN ('m.read', 'm.read.private')) AS every_place"
+    " GROUP BY room_id, thread_id)"
+)
+
+
+@frozen
+class Difference:
+    """What an event means to everybody with a variant."""
+
+    variant: int
+    thread_id: str
+    verdict: int
+    usual: int
+
+
+@frozen
+class Personal:
+    """What an event means to one person."""
+
+    user_id: str
+    thread_id: str
+    verdict: int
+    usual: int
+
+
+@frozen
+class Unread:
+    """What is unread in one thread; ``newest`` is the last event that counted."""
+
+    room_id: str
+    thread_id: str
+    notify: int
+    highlight: int
+    newest: int
+
+
+@frozen
+class Notified:
+    """An event of which somebody was notified."""
+
+    position: int
+    event_id: str
+    thread_id: str
+    highlight: int
+
+
+def find_rules(txn: Transaction, user_id: str) -> tuple[str, int] | None:
+    """What a person changed about their rules, and at which position; None if nothing."""
+    row = txn.one("SELECT rules, position FROM push_rules WHERE user_id = ?", user_id)
+    return None if row is None else (row[0], row[1])
+
+
+def put_rules(txn: WriteTransaction, user_id: str, rules: str, position: int) -> None:
+    """Store what a person changed."""
+    txn.run(
+        "INSERT INTO push_rules (user_id, rules, position) VALUES (?, ?, ?)"
+        " ON CONFLICT (user_id) DO UPDATE SET rules = excluded.rules,"
+        " position = excluded.position",
+        user_id,
+        rules,
+        position,
+    )
+
+
+def joined_rooms(txn: Transaction, user_id: str) -> list[str]:
+    """The rooms that a person is in."""
+    rows = txn.all("SELECT room_id FROM members WHERE user_id = ? AND membership = 'join'", user_id)
+    return [row[0] for row in rows]
+
+
+def open_spans(txn: Transaction) -> list[Row]:
+    """Person, room, since when, variant and its rules: of every span that goes on."""
+    return txn.all(
+        "SELECT s.user_id, s.room_id, s.since, v.variant, v.rules FROM push_spans s"
+        " JOIN push_variants v ON v.variant = s.variant"
+        " JOIN members m ON m.user_id = s.user_id AND m.room_id = s.room_id"
+        " WHERE s.until = ? AND m.membership = 'join'",
+        FOREVER,
+    )
+
+
+def begin_spans(
+    txn: WriteTransaction, user_id: str, variants: Mapping[str, int], since: int
+) -> None:
+    """From ``since`` on, other variants judge for a person: by room."""
+    txn.many(
+        "UPDATE push_spans SET until = ? WHERE user_id = ? AND room_id = ? AND until = ?",
+        [(since, user_id, room_id, FOREVER) for room_id in variants],
+    )
+    txn.many(
+        "INSERT INTO push_spans (user_id, room_id, since, until, variant) VALUES (?, ?, ?, ?, ?)",
+        [(user_id, room_id, since, FOREVER, variant) for room_id, variant in variants.items()],
+    )
+
+
+def remove_empty_spans(txn: WriteTransaction, user_id: str, until: int) -> None:
+    """Forget what ended at ``until`` and judged nothing, because nothing was sent meanwhile."""
+    txn.run(
+        "DELETE FROM push_spans WHERE user_id = ? AND until = ? AND since >="
+        " (SELECT e.position FROM events e WHERE e.room_id = push_spans.room_id"
+        " ORDER BY e.seq DESC LIMIT 1)",
+        user_id,
+        until,
+    )
+
+
+def put_variants(txn: WriteTransaction, rules: Mapping[int, str]) -> None:
+    """Store the rules of variants."""
+    txn.many(
+        "INSERT INTO push_variants (variant, rules) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        rules.items(),
+    )
+
+
+def remove_unused_variants(txn: WriteTransaction) -> None:
+    """Forget the rules of variants that nobody has any more."""
+    txn.run(
+        "DELETE FROM push_variants WHERE NOT EXISTS (SELECT 1 FROM push_spans s"
+        " WHERE s.variant = push_variants.variant AND s.until = ?)",
+        FOREVER,
+    )
+
+
+def begin_room(txn: WriteTransaction, user_id: str, room_id: str, seq: int) -> None:
+    """A person has joined: what came before event ``seq`` is no concern of theirs."""
+    txn.run("DELETE FROM push_places WHERE user_id = ? AND room_id = ?", user_id, room_id)
+    move_place(txn, user_id, room_id, JOINED, seq)
+
+
+def move_place(txn: WriteTransaction, user_id: str, room_id: str, thread_id: str, seq: int) -> None:
+    """A person has read a thread up to event ``seq``, which is the room's newest."""
+    txn.run(
+        "INSERT INTO push_places (user_id, room_id, thread_id, seq) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (user_id, room_id, thread_id) DO UPDATE SET seq = excluded.seq",
+        user_id,
+        room_id,
+        thread_id,
+        seq,
+    )
+
+
+def find_thread(txn: Transaction, room_id: str, event_id: str) -> str | None:
+    """The thread that an event is in, directly or over three events at most."""
+    root: str | None = txn.value(
+        "WITH RECURSIVE parents AS (SELECT rel_type, relates_to, 1 AS hop FROM events"
+        " WHERE event_id = ? AND room_id = ?"
+        " UNION ALL SELECT e.rel_type, e.relates_to, p.hop + 1 FROM parents p"
+        " JOIN events e ON e.event_id = p.relates_to AND e.room_id = ?"
+        " WHERE p.rel_type <> 'm.thread' AND p.hop < 3)"
+        " SELECT relates_to FROM parents WHERE rel_type = 'm.thread' AND relates_to LIKE '$%'",
+        event_id,
+        room_id,
+        room_id,
+    )
+    return root
+
+
+def add_differences(
+    txn: WriteTransaction,
+    room_id: str,
+    seq: int,
+    position: int,
+    differences: Iterable[Difference],
+) -> None:
+    """Store where an event means something else than usual."""
+    txn.many(
+        "INSERT INTO push_differences (room_id, seq, variant, thread_id, position, verdict, usual)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(room_id, seq, d.variant, d.thread_id, position, d.verdict, d.usual) for d in differences],
+    )
+
+
+def add_personal(
+    txn: WriteTransaction, room_id: str, seq: int, position: int, people: Iterable[Personal]
+) -> None:
+    """Store to whom an event means something else than to others like them."""
+    txn.many(
+        "INSERT INTO push_personal (user_id, room_id, seq, thread_id, position, verdict, usual)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(p.user_id, room_id, seq, p.thread_id, position, p.verdict, p.usual) for p in people],
+    )
+
+
+def differences_at(txn: Transaction, room_id: str, seq: int) -> list[Difference]:
+    """What differs about an event."""
+    rows = txn.all(
+        "SELECT variant, thread_id, verdict, usual FROM push_differences"
+        " WHERE room_id = ? AND seq = ?",
+        room_id,
+        seq,
+    )
+    return [Difference(*row) for row in rows]
+
+
+def personal_at(txn: Transaction, room_id: str, seq: int) -> list[Personal]:
+    """To whom an event means something special."""
+    rows = txn.all(
+        "SELECT user_id, thread_id, verdict, usual FROM push_personal"
+        " WHERE room_id = ? AND seq = ?",
+        room_id,
+        seq,
+    )
+    return [Personal(*row) for row in rows]
+
+
+def remove_verdicts(txn: WriteTransaction, room_id: str, seq: int) -> None:
+    """An event notifies nobody any more."""
+    txn.run("UPDATE events SET verdict = 0 WHERE room_id = ? AND seq = ?", room_id, seq)
+    txn.run("DELETE FROM push_differences WHERE room_id = ? AND seq = ?", room_id, seq)
+    txn.run("DELETE FROM push_personal WHERE room_id = ? AND seq = ?", room_id, seq)
+
+
+def stream_position(txn: Transaction) -> int:
+    """How far the stream has come, as far as this transaction sees."""
+    position: int = txn.value("SELECT position FROM stream")
+    return position
+
+
+def places(txn: Transaction, user_id: str, room_ids: Iterable[str]) -> list[Row]:
+    """Up to where a person has read: room, thread (empty for all of them), number of the event."""
+    return txn.among(
+        f"WITH {_PLACES} SELECT room_id, thread_id, seq FROM place",
+        room_ids,
+        user_id,
+        user_id,
+        user_id,
+    )
+
+
+def unread(txn: Transaction, user_id: str, room_ids: Iterable[str]) -> list[Unread]:
+    """What a person has not read, by room and thread; nothing where all is read."""
+    rows = txn.among(
+        f"WITH {_PLACES}, floor AS (SELECT room_id, seq, 1 AS is_joined FROM place"
+        f" WHERE thread_id = ''), counted AS ({_COUNTED})"
+        " SELECT c.room_id, c.thread_id, SUM(c.notify), SUM(c.highlight), MAX(c.seq)"
+        " FROM counted c LEFT JOIN place t ON t.room_id = c.room_id AND t.thread_id = c.thread_id"
+        " WHERE c.seq > COALESCE(t.seq, 0) GROUP BY c.room_id, c.thread_id",
+        room_ids,
+        user_id,
+        user_id,
+        user_id,
+        user_id,
+        user_id,
+    )
+    return [Unread(*row) for row in rows]
+
+
+def notified(
+    txn: Transaction, user_id: str, before: int, limit: int, *, highlights: bool
+) -> list[Notified]:
+    """The newest events before a position of which a person was notified, newest first.
+
+    Of the rooms that they are in since they joined, and the invitations that they have.
+    """
+    rows = txn.all(
+        "WITH floor AS (SELECT m.room_id, p.seq, 1 AS is_joined FROM members m"
+        " JOIN push_places p ON p.user_id = m.user_id AND p.room_id = m.room_id"
+        " AND p.thread_id = '' WHERE m.user_id = ? AND m.membership = 'join'"
+        " UNION ALL SELECT m.room_id, m.seq - 1, 0 FROM members m"
+        f" WHERE m.user_id = ? AND m.membership = 'invite'), counted AS ({_COUNTED}),"
+        " found AS (SELECT position, thread_id, SUM(highlight) AS highlight FROM counted"
+        " WHERE position < ? GROUP BY position, thread_id"
+        " HAVING SUM(notify) > 0 AND SUM(highlight) >= ?)"
+        " SELECT f.position, e.event_id, f.thread_id, f.highlight FROM found f"
+        " JOIN events e ON e.position = f.position WHERE e.sender <> ?"
+        " ORDER BY f.position DESC LIMIT ?",
+        user_id,
+        user_id,
+        user_id,
+        user_id,
+        before,
+        int(highlights),
+        user_id,
+        limit,
+    )
+    return [Notified(*row) for row in rows]
+
+
+def remove_person(txn: WriteTransaction, user_id: str) -> None:
+    """Forget the rules of a person, and what they were notified of."""
+    for table in ("push_rules", "push_spans", "push_places", "push_personal"):
+        txn.run(f"DELETE FROM {table} WHERE user_id = ?", user_id)

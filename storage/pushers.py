@@ -1,0 +1,76 @@
+"""Where devices want to be notified. What is secret about it arrives here sealed."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from storage.transaction import Transaction, WriteTransaction
+
+
+@frozen
+class StoredPusher:
+    """A pusher of one device; ``fingerprint`` tells its pushkey from others."""
+
+    user_id: str
+    app_id: str
+    fingerprint: str
+    device_id: str
+    sealed: str
+
+
+def put(txn: WriteTransaction, pusher: StoredPusher) -> None:
+    """Store a pusher, or replace the one with this app and pushkey."""
+    txn.run(
+        "INSERT INTO pushers (user_id, app_id, fingerprint, device_id, sealed)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_id, app_id, fingerprint) DO UPDATE SET"
+        " device_id = excluded.device_id, sealed = excluded.sealed",
+        pusher.user_id,
+        pusher.app_id,
+        pusher.fingerprint,
+        pusher.device_id,
+        pusher.sealed,
+    )
+
+
+def of_person(txn: Transaction, user_id: str) -> list[StoredPusher]:
+    """Every pusher of a person."""
+    rows = txn.all(
+        "SELECT user_id, app_id, fingerprint, device_id, sealed FROM pushers WHERE user_id = ?"
+        " ORDER BY app_id, fingerprint",
+        user_id,
+    )
+    return [StoredPusher(*row) for row in rows]
+
+
+def count(txn: Transaction, user_id: str) -> int:
+    """How many pushers a person has."""
+    number: int = txn.value("SELECT COUNT(*) FROM pushers WHERE user_id = ?", user_id)
+    return number
+
+
+def remove(txn: WriteTransaction, user_id: str, app_id: str, fingerprint: str) -> None:
+    """Remove one pusher of a person."""
+    txn.run(
+        "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND fingerprint = ?",
+        user_id,
+        app_id,
+        fingerprint,
+    )
+
+
+def remove_from_others(txn: WriteTransaction, user_id: str, app_id: str, fingerprint: str) -> None:
+    """Remove what others have with the same app and pushkey."""
+    txn.run(
+        "DELETE FROM pushers WHERE fingerprint = ? AND app_id = ? AND user_id <> ?",
+        fingerprint,
+        app_id,
+        user_id,
+    )
+
+
+def remove_of_devices(txn: WriteTransaction, user_id: str, device_ids: Sequence[str]) -> None:
+    """Remove what some devices of a person have made."""
+    txn.many(
+        "DELETE FROM pushers WHERE user_id = ? AND device_id = ?",
+        [(user_id, device_id) for device_id in device_ids],
+    )

@@ -1,6 +1,6 @@
 """Who waits in /sync, and waking them."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from storage.stream import Change
+
+AT_ONCE = 20
 
 
 class Waiter:
@@ -42,13 +44,14 @@ class Waiter:
         return woken
 
     def wake(self) -> None:
-        """Something happened. The sleeper goes on in the reactor's next turn."""
+        """Something happened. The sleeper goes on soon, when it is its turn."""
         if not self._woken:
             self._woken = True
             if self._sleeping is not None:
-                self._waiters.reactor.callLater(0, self._rouse)
+                self._waiters.rouse_soon(self)
 
-    def _rouse(self) -> None:
+    def rouse(self) -> None:
+        """It is its turn."""
         if self._sleeping is not None and not self._sleeping.called:
             self._sleeping.callback(None)
 
@@ -59,13 +62,19 @@ def _nothing(result: object, timeout: float) -> object:
 
 
 class Waiters:
-    """Everybody who waits, by person."""
+    """Everybody who waits, by person.
+
+    Those who are woken together go on a few at a time, and not before the reactor has written what
+    was ready: so whoever sent the message has their answer first, and the first receivers have the
+    message while it is put together for the last.
+    """
 
     def __init__(self, reactor: Any, joined: Callable[[str], Collection[str]]) -> None:
         """``joined`` tells who has joined a room."""
         self.reactor = reactor
         self._joined = joined
         self._waiting: dict[str, set[Waiter]] = defaultdict(set)
+        self._due: deque[Waiter] = deque()
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -84,6 +93,19 @@ class Waiters:
         waiting.discard(waiter)
         if not waiting:
             del self._waiting[user_id]
+
+    def rouse_soon(self, waiter: Waiter) -> None:
+        """``waiter`` sleeps and has been woken."""
+        self._due.append(waiter)
+        if len(self._due) == 1:
+            # What is called later from here would still run before anything is written.
+            self.reactor.callLater(0, self.reactor.callLater, 0, self._rouse_some)
+
+    def _rouse_some(self) -> None:
+        for _ in range(min(AT_ONCE, len(self._due))):
+            self._due.popleft().rouse()
+        if self._due:
+            self.reactor.callLater(0, self._rouse_some)
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Wake everybody who can see one of the changes."""

@@ -43,3 +43,36 @@ def create(config: Path, uses: int, days: int, admin: bool) -> None:
     from homeserver.cli.token import create as create_token
 
     create_token(config, uses=uses, days=days, admin=admin)
+
+
+@hearth.group()
+def selftest() -> None:
+    """Checks of a running server, from outside."""
+
+
+@selftest.command()
+@click.option(
+    "--members",
+    # Each needs a connection, and most systems allow a process about a thousand.
+    type=click.IntRange(3, 800),
+    default=10,
+    show_default=True,
+    help="How many people are in the group.",
+)
+@click.option("--url", help="Where the server is; by default the public_url of its configuration.")
+@click.option("--token", help="A registration token that is good for so many people.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The server's configuration file, from which address and sign-up follow."
+    "  [default: data/hearth.yaml, without --url]",
+)
+def e2ee(members: int, url: str | None, token: str | None, config: Path | None) -> None:
+    """Have throw-away people encrypt for each other, and say what is wrong or slow.
+
+    They sign up like everybody else, talk in a room of their own, leave it and close their
+    accounts. Names of closed accounts are not given out again; these begin with "selftest-".
+    """
+    from homeserver.cli.selftest import e2ee as run_e2ee
+
+    run_e2ee(members, url, token, config or (None if url else Path("data/hearth.yaml")))

@@ -33,12 +33,13 @@ def run(file: Path, *, debug: bool) -> None:
     server = Server(config, reactor)
     try:
         server.build()
-    except SchemaTooNew as error:
+    except (ConfigError, SchemaTooNew) as error:
         sys.exit(str(error))
     except Exception as error:
         if not server.is_database_error(error):
             raise
-        sys.exit(f"The database {_shown(config.database)} cannot be used: {error}")
+        reason = str(error).strip().replace(config.database, "its address")
+        sys.exit(f"The database {_shown(config.database)} cannot be used: {reason}")
     if debug:
         BlockingReport(reactor).start()
     reactor.callWhenRunning(server.start)

@@ -106,16 +106,15 @@ class InlineStore:
     async def write(self, work: Callable[[WriteTransaction], T]) -> T:
         if self.txn is not None:
             return work(self.txn)
-        with self.together():
-            assert self.txn is not None
-            return work(self.txn)
+        with self.together() as txn:
+            return work(txn)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> Iterator[WriteTransaction]:
         self._engine.begin(self._writer, writing=True)
         txn = self.txn = WriteTransaction(self._engine, self._writer)
         try:
-            yield
+            yield txn
         except BaseException:
             self._writer.rollback()
             raise
@@ -453,7 +452,7 @@ class World:
 
     def listed(self, user_id: str, highlights: bool) -> dict[str, tuple[bool, bool]]:
         """All pages of the list of notifications."""
-        found = {}
+        found: dict[str, tuple[bool, bool]] = {}
         before: int | None = 2**62
         while before is not None:
             page, before = finish(
@@ -579,7 +578,8 @@ HISTORIES = st.lists(
 
 
 BOB = 1
-HELLO = ("say", 0, 0, "m.room.message", {"body": "hello", "msgtype": "m.text"}, None, 0, [])
+TEXT = {"body": "hello", "msgtype": "m.text"}
+HELLO: Step = ("say", 0, 0, "m.room.message", TEXT, None, 0, [])
 READ_BY_BOB = ("read", BOB, 0, 0, "m.read", "")
 LEAVE, JOIN = ("leave", BOB, 0), ("join", BOB, 0)
 MUTE, UNMUTE = ("change_rules", BOB, "mute one"), ("change_rules", BOB, "as it was")

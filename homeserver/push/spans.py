@@ -89,8 +89,9 @@ class Spans:
         numbers = {room_id: variant.number for room_id, variant in variants.items()}
         push.begin_spans(txn, user_id, numbers, position)
         spans = {room_id: Span(variant, position) for room_id, variant in variants.items()}
-        overlay = txn.overlay.setdefault(self, {})
-        overlay.update({(user_id, room_id): span for room_id, span in spans.items()})
+        # A new mapping: if this work fails, whoever comes next must not see it.
+        begun = {(user_id, room_id): span for room_id, span in spans.items()}
+        txn.overlay[self] = {**txn.overlay.get(self, {}), **begun}
         txn.announce(SpansBegun(position=position, user_id=user_id, spans=spans))
 
 

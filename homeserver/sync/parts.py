@@ -57,5 +57,7 @@ class ToDevicePart(Protocol):
 class CountsPart(Protocol):
     """Contributes the unread counts of rooms in which something happened."""
 
-    async def counts(self, user_id: str, rooms: Collection[str]) -> dict[str, dict[str, Any]]:
-        """By room, the keys ``unread_notifications`` and what belongs to them."""
+    async def counts(
+        self, user_id: str, rooms: Collection[str], *, threads: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """By room, the keys ``unread_notifications`` and, for ``threads``, those of threads."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.clock import Clock
 from homeserver.rooms.cache import RoomCache
@@ -38,6 +38,8 @@ class Parts:
     """Who contributes to answers, besides the rooms themselves."""
 
     durable: Sequence[Part]
+    device_lists: Part
+    """One of the durable ones, of which a client that is lost hears everything."""
     ephemeral: Sequence[Part]
     in_rooms: Sequence[RoomPart]
     ephemeral_in_rooms: Sequence[RoomPart]
@@ -62,17 +64,12 @@ class Sync:
     async def answer(self, request: SyncRequest, timeout: float) -> tuple[dict[str, Any], float]:
         """The answer, and how many seconds of it were spent waiting. ``timeout`` is in seconds.
 
-        A token that only this server's future could make (its database or its clock went back) is
-        answered as if there were none, so that the client begins anew.
+        A token of a time that this server does not know (its database or its clock went back) is
+        answered as if there were none, so that the client begins anew. It also hears of everybody's
+        devices, since what it believes of them may be wrong.
         """
-        since = request.since
-        if since is not None and (
-            max(since.position, since.to_device) > self.stream.position
-            or since.ephemeral > self.ephemeral.position
-        ):
-            request = SyncRequest(
-                request.viewer, None, request.filter, request.full_state, request.state_after
-            )
+        if request.since is not None and not self._knows(request.since):
+            request = evolve(request, since=None, is_lost=True)
         began = self.clock()
         waited = 0.0
         with self.waiters.enter(request.user_id) as waiter:
@@ -84,6 +81,13 @@ class Sync:
                 asleep_at = self.clock()
                 await waiter.sleep(left)
                 waited += (self.clock() - asleep_at) / 1000
+
+    def _knows(self, token: SyncToken) -> bool:
+        return (
+            self.stream.has_been_at(token.position)
+            and self.stream.has_been_at(token.to_device)
+            and token.ephemeral <= self.ephemeral.position
+        )
 
     async def _now(self, request: SyncRequest) -> tuple[dict[str, Any], bool]:
         """What there is at this moment, and whether it is news."""
@@ -109,6 +113,9 @@ class Sync:
             fields, part_news = await part.since(user_id, device_id, known, upto)
             _merge(answer, fields)
             news = news or part_news
+        if request.is_lost:
+            fields, _ = await self.parts.device_lists.since(user_id, device_id, 0, upto)
+            _merge(answer, fields)
         for part in self.parts.ephemeral:
             fields, part_news = await part.since(user_id, device_id, known_ephemeral, ephemeral)
             _merge(answer, fields)
@@ -129,12 +136,20 @@ class Sync:
                 await self._outside(request, member, since, upto, sections)
         for room_id in standing.hidden:
             sections["leave"][room_id], news = _vanished(), True
+        for room_id in moved:
+            # Left and forgotten at once on another device: this one has to hear that it is over.
+            forgotten = self.memberships.find(request.user_id, room_id) is None
+            if forgotten and request.filter.room.allows_room(room_id):
+                sections["leave"][room_id] = _vanished()
         joined = standing.joined
         new = set(joined) if since is None else (moved.keys() | standing.back) & set(joined)
         for room_id in joined:
             if room_id in new:
                 room = await self._room(room_id)
-                section, _ = await self.view.anew(request, room, upto)
+                if since is not None and _was_there(moved.get(room_id)):
+                    section = await self.view.returned(request, room, since, upto)
+                else:
+                    section, _ = await self.view.anew(request, room, upto)
                 sections["join"][room_id], news = section, True
             elif since is not None and (
                 request.full_state or self.rooms.may_have_changed(room_id, since)
@@ -226,14 +241,17 @@ class Sync:
         for room_id in [room_id for room_id, section in sections.items() if not section]:
             del sections[room_id]
         if sections:
-            counts = await self.parts.counts.counts(request.user_id, list(sections))
+            threads = request.filter.unread_thread_notifications
+            counts = await self.parts.counts.counts(
+                request.user_id, list(sections), threads=threads
+            )
             for room_id, fields in counts.items():
                 sections[room_id].update(fields)
         return news
 
 
 def _vanished() -> dict[str, Any]:
-    """A room that the person has hidden: to their clients it looks like one that they left."""
+    """A room that the person has hidden or forgotten: clients take it for one that was left."""
     timeline = {"events": [], "limited": False, "prev_batch": room_token(0)}
     return {"timeline": timeline, "state": {"events": []}}
 
@@ -280,6 +298,19 @@ def _apply_global_filters(request: SyncRequest, answer: dict[str, Any]) -> None:
             answer[name] = {"events": events}
 
 
+def _was_there(steps: Sequence[Step] | None) -> bool:
+    """Whether somebody who took these steps was in the room before."""
+    return steps is not None and _membership_before(steps[0]) == "join"
+
+
+def _membership_before(step: Step) -> str | None:
+    unsigned = orjson.loads(f"{{{step.unsigned}}}")
+    before: str | None = unsigned.get("prev_content", {}).get("membership")
+    return before
+
+
 def _only_a_name(step: Step) -> bool:
-    before = orjson.loads(f"{{{step.unsigned}}}").get("prev_content", {}).get("membership")
-    return before == "join" and orjson.loads(step.json)["content"].get("membership") == "join"
+    return (
+        _membership_before(step) == "join"
+        and orjson.loads(step.json)["content"].get("membership") == "join"
+    )

@@ -143,7 +143,7 @@ class CountsTest(WireTest):
 
     async def test_the_live_edge_makes_no_query(self) -> None:
         await self.counted(self.bob)
-        store = self.hearth.app.storage.store
+        store, counts = self.hearth.app.storage.store, self.hearth.app.rooms.push.counts
         last = await self.mention()
         with patch.object(store, "read") as read:
             found = await counts.counts(self.bob.id, [self.room])

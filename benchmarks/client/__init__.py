@@ -1,0 +1,1 @@
+"""Virtual clients of any homeserver: one connection each, and only the standard API."""

@@ -1,0 +1,1 @@
+"""What a server costs while a scenario runs: times, processor, memory, queries."""

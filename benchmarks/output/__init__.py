@@ -1,0 +1,1 @@
+"""What a run leaves behind: one table, one JSON file, one plot per scenario."""

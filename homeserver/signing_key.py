@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from signedjson.key import generate_signing_key, read_signing_keys, write_signing_keys
 
+from homeserver.config import ConfigError
 from homeserver.events import Signer
 
 
@@ -21,12 +22,21 @@ def private_file(path: Path, text: str) -> None:
 
 
 def load_signer(folder: Path, server_name: str) -> Signer:
-    """The key that signs events; made if there is none."""
+    """The key that signs events; made if there is none.
+
+    Raises:
+        ConfigError: the file does not hold a key.
+    """
     path = folder / "signing.key"
     if not path.exists():
         key = generate_signing_key(f"a_{token_hex(2)}")
         text = StringIO()
         write_signing_keys(text, [key])
         private_file(path, text.getvalue())
-    with path.open() as file:
-        return Signer(server_name, read_signing_keys(file)[0])
+    try:
+        with path.open() as file:
+            return Signer(server_name, read_signing_keys(file)[0])
+    except (ValueError, IndexError) as error:
+        raise ConfigError(
+            f"{path} does not hold the signing key any more; take it from a backup"
+        ) from error

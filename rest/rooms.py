@@ -82,6 +82,9 @@ class RoomsApi:
         """Create a room."""
         for user_id in call.body.get("invite") or []:
             self._ours.user(user_id)
+        for event in call.body.get("initial_state") or []:
+            if event["type"] == "m.room.member":
+                self._ours.user(event.get("state_key") or "")
         return {"room_id": await self._create.create(call.requester, call.body)}
 
     async def join(self, call: Call) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class SendApi:
 
     async def state(self, call: Call) -> dict[str, Any]:
         """Set a piece of state."""
+        if call.path["event_type"] == "m.room.member":
+            self._ours.user(call.path.get("state_key", ""))
         event_id = await self._send.state(
             call.requester,
             self._ours.room(call.path["room_id"]),

@@ -10,7 +10,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -46,7 +46,19 @@ class Attempt:
     results: list[Written] = field(factory=list)
     changes: list[Change] = field(factory=list)
     hooks: list[Hook] = field(factory=list)
+    overlay: dict[Any, Any] = field(factory=dict)
     position: int | None = None
+
+
+class _Lost(Unavailable):
+    """The database cannot be reached, or it is not known what it did last."""
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot be reached now; try again in a moment")
+
+
+def _failed(error: Exception, count: int) -> Attempt:
+    return Attempt(results=[Written(None, error, 0, 0.0)] * count)
 
 
 class Committer:
@@ -62,6 +74,7 @@ class Committer:
         self._engine = engine
         self._stream = stream
         self._connection: Any = None
+        self._doubtful: Attempt | None = None
         self._waiting: deque[tuple[Work, Deferred[Written]]] = deque()
         self._busy = False
 
@@ -132,17 +145,19 @@ class Committer:
         cached values to the next one.
         """
         overlay: dict[Any, Any] = {}
+        settled = self._settle(overlay)
+        # Who asked for it has been refused long since; but it has happened, so it becomes public.
+        attempts = [] if settled is None else [evolve(settled, results=[])]
         attempt, error = self._attempt(works, overlay)
         if error is None:
-            return [attempt]
-        if len(works) == 1:
-            return [Attempt(results=[Written(None, error, 0, 0.0)])]
-        attempts = []
-        for work in works:
+            return [*attempts, attempt]
+        if len(works) == 1 or isinstance(error, _Lost):
+            return [*attempts, _failed(error, len(works))]
+        for index, work in enumerate(works):
             attempt, error = self._attempt([work], overlay)
-            if error is not None:
-                attempt = Attempt(results=[Written(None, error, 0, 0.0)])
-            attempts.append(attempt)
+            if isinstance(error, _Lost):
+                return [*attempts, _failed(error, len(works) - index)]
+            attempts.append(attempt if error is None else _failed(error, 1))
         return attempts
 
     def _attempt(
@@ -150,11 +165,8 @@ class Committer:
     ) -> tuple[Attempt, Exception | None]:
         """One transaction, on top of what ``overlay`` holds; it is kept up if that commits."""
         attempt = Attempt()
-        txn: WriteTransaction | None = None
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect(writing=True)
-            self._engine.begin(self._connection, writing=True)
+            self._begin()
             txn = WriteTransaction(self._engine, self._connection)
             txn.overlay.update(overlay)
             for work in works:
@@ -164,18 +176,59 @@ class Committer:
                 attempt.results.append(Written(value, None, txn.queries - queries, seconds))
             txn.keep_position()
             txn.close()
-            self._connection.commit()
         except Exception as error:
             return attempt, self._roll_back(error)
-        overlay.update(txn.overlay)
-        attempt.changes, attempt.hooks = txn.changes, txn.hooks
+        attempt.changes, attempt.hooks, attempt.overlay = txn.changes, txn.hooks, txn.overlay
         attempt.position = txn.last_position
+        try:
+            self._connection.commit()
+        except Exception as error:
+            refusal = self._roll_back(error)
+            if isinstance(refusal, _Lost) and txn.has_positions:
+                self._doubtful = attempt
+                settled = self._settle(overlay)
+                if settled is not None:
+                    return settled, None
+            return attempt, refusal
+        overlay.update(attempt.overlay)
         return attempt, None
+
+    def _begin(self) -> None:
+        if self._doubtful is not None:
+            raise _Lost()  # until it is settled, memory may be behind the database
+        if self._connection is None:
+            self._connection = self._engine.connect(writing=True)
+        self._engine.begin(self._connection, writing=True)
+
+    def _settle(self, overlay: dict[Any, Any]) -> Attempt | None:
+        """What became of a commit during which the connection was lost: the attempt, if it is done.
+
+        Every commit that somebody hears of moves the stream. So it shows, once the database can be
+        reached again and its server has ended the old connection's transaction.
+        """
+        attempt, self._doubtful = self._doubtful, None
+        if attempt is None:
+            return None
+        try:
+            self._begin()
+            cursor = self._connection.cursor()
+            cursor.execute(self._engine.lock_stream())
+            (position,) = cursor.fetchone()
+            self._connection.rollback()
+        except Exception as error:
+            self._roll_back(error)
+            self._doubtful = attempt
+            return None
+        if position != attempt.position:
+            return None
+        overlay.update(attempt.overlay)
+        return attempt
 
     def _roll_back(self, error: Exception) -> Exception:
         """Undo the attempt; what the caller may hear of it."""
-        lost = isinstance(error, self._engine.errors) and (
-            self._connection is None or self._engine.is_lost(error, self._connection)
+        lost = isinstance(error, _Lost) or (
+            isinstance(error, self._engine.errors)
+            and (self._connection is None or self._engine.is_lost(error, self._connection))
         )
         if not lost:
             try:
@@ -185,7 +238,7 @@ class Committer:
         if lost:
             self._drop_connection()
             self._log.error("The database cannot be reached: {error}", error=error)
-            return Unavailable("The database cannot be reached now; try again in a moment")
+            return _Lost()
         return error
 
     def _drop_connection(self) -> None:

@@ -18,6 +18,7 @@ from schema.errors import Unavailable
 from storage.committer import Committer
 from storage.engine import Engine
 from storage.migrate import migrate
+from storage.restore import gaps
 from storage.stream import Stream
 from storage.transaction import Transaction, WriteTransaction
 
@@ -57,9 +58,10 @@ class Store:
         """
         connection = self._engine.connect(writing=True)
         try:
-            self._stream.start_at(migrate(self._engine, connection))
+            position = migrate(self._engine, connection)
         finally:
             connection.close()
+        self._stream.start_at(position, self.load(gaps))
         self._readers.start()
         self._writer.start()
 
@@ -122,7 +124,8 @@ class Store:
         try:
             return self._in_transaction(self._connection(), work)
         except self._engine.errors as error:
-            if not self._engine.is_lost(error, self._mine.connection):
+            connection = self._mine.connection  # None: there was none to be had
+            if connection is not None and not self._engine.is_lost(error, connection):
                 raise
             self._forget_connection()
         try:

@@ -87,6 +87,12 @@ class WriteTransaction(Transaction):
         self._position += 1
         return self._position
 
+    def leap(self, count: int) -> tuple[int, int]:
+        """Leave out so many positions for ever; the first and the last of them."""
+        first = self._position + 1
+        self._position += count
+        return first, self._position
+
     @property
     def last_position(self) -> int:
         """The position that was given last, by this transaction or before it."""
@@ -100,7 +106,17 @@ class WriteTransaction(Transaction):
         """Call ``hook`` on the reactor thread once the data is safe, before the caller's answer."""
         self.hooks.append(hook)
 
+    @property
+    def has_positions(self) -> bool:
+        """Whether this transaction has moved the stream."""
+        return self._position != self._begun_at
+
     def keep_position(self) -> None:
-        """Write down how far the stream has come. The committer calls it last."""
-        if self._position != self._begun_at:
+        """Write down how far the stream has come. The committer calls it last.
+
+        What somebody hears of moves the stream in any case: it tells a commit from none.
+        """
+        if self.hooks and not self.has_positions:
+            self.position()
+        if self.has_positions:
             self.run("UPDATE stream SET position = ?", self._position)

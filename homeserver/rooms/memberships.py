@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-import orjson
-
 from homeserver.rooms.changes import EventAdded
+from homeserver.rooms.meetings import meetings
 from storage import members
 from storage.freshness import Freshness
 from storage.members import Member, Step
@@ -96,24 +95,17 @@ class Memberships:
         or not they shared another one before; parted are people who shared one and now share none.
         """
         own = await self.steps_of(user_id, since, upto)
-        came = {step.room_id for step in own if _comes(step)}
-        went = {step.room_id for step in own if _goes(step)}
         moved = [
             room_id
-            for room_id in {*self.rooms_of(user_id), *went}
+            for room_id in {*self.rooms_of(user_id), *(step.room_id for step in own)}
             if self._steps_in_room.may_have_changed(room_id, since)
         ]
-        steps = []
-        if moved:
-            steps = await self._store.read(lambda txn: members.steps_in(txn, moved, since, upto))
+        if not moved:
+            return set(), set()
+        steps = await self._store.read(lambda txn: members.steps_in(txn, moved, since, upto))
+        met, parted = meetings(user_id, steps, self.joined)
         sharing = self.sharing(user_id)
-        met = {step.user_id for step in steps if _comes(step)}
-        for room_id in came:
-            met |= self._joined[room_id]
-        parted = {step.user_id for step in steps if _goes(step)}
-        for room_id in went:
-            parted |= self._joined[room_id]
-        return (met & sharing) - {user_id}, parted - sharing - {user_id}
+        return met & sharing, parted - sharing
 
     def _put(self, member: Member) -> None:
         if member.membership == "join":
@@ -124,19 +116,3 @@ class Memberships:
             self._by_user[member.user_id].pop(member.room_id, None)
         else:
             self._by_user[member.user_id][member.room_id] = member
-
-
-def _memberships(step: Step) -> tuple[str, str]:
-    """The membership before a step, and after it."""
-    before = orjson.loads(f"{{{step.unsigned}}}").get("prev_content", {}).get("membership", "leave")
-    return before, orjson.loads(step.json)["content"].get("membership", "leave")
-
-
-def _comes(step: Step) -> bool:
-    """Not a change of name: that is a join of somebody who is there."""
-    before, after = _memberships(step)
-    return before != "join" and after == "join"
-
-
-def _goes(step: Step) -> bool:
-    return _memberships(step)[1] in ("leave", "ban")

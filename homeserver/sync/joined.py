@@ -52,6 +52,20 @@ class RoomView:
         timeline = await self.timelines.newest(room, upto, request.filter.room.timeline, sight)
         return await self._section(request, room, timeline, 0, sight)
 
+    async def returned(
+        self, request: SyncRequest, room: Room, since: int, upto: int
+    ) -> dict[str, Any]:
+        """A room that the client knows, whose person has been out of it for a while.
+
+        What they missed may be hidden from them, so the state comes as a whole.
+        """
+        sight = await self.visibility.sight(room, request.user_id)
+        timeline = await self.timelines.since(
+            room, since, upto, request.filter.room.timeline, sight
+        )
+        section, _ = await self._section(request, room, timeline, 0, sight)
+        return section
+
     async def left(
         self, request: SyncRequest, room: Room, since: int, left_seq: int, upto: int
     ) -> dict[str, Any]:

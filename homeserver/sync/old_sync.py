@@ -120,7 +120,7 @@ class OldSync:
             InvalidParam: not a token of this server.
         """
         token = self._now() if start is None else SyncToken.parse(start)
-        if token is None or token.position > self.sync.stream.position:
+        if token is None or not self.sync.stream.has_been_at(token.position):
             raise InvalidParam("`from` must be a token of /events, /initialSync or /sync")
         began = self.clock()
         with self.sync.waiters.enter(viewer.user_id) as waiter:

@@ -17,6 +17,8 @@ class SyncRequest:
     full_state: bool = False
     state_after: str | None = None
     """The name under which the state at the end of timelines is wanted, if it is."""
+    is_lost: bool = False
+    """There was a token, of a time that this server does not know."""
 
     @property
     def user_id(self) -> str:

@@ -10,6 +10,7 @@ from homeserver.clock import Clock
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import client_event, stripped_event
 from homeserver.rooms.hide import HiddenRooms
+from homeserver.rooms.meetings import memberships_of
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
 from homeserver.sync.ephemeral import Ephemeral
@@ -300,17 +301,8 @@ def _apply_global_filters(request: SyncRequest, answer: dict[str, Any]) -> None:
 
 def _was_there(steps: Sequence[Step] | None) -> bool:
     """Whether somebody who took these steps was in the room before."""
-    return steps is not None and _membership_before(steps[0]) == "join"
-
-
-def _membership_before(step: Step) -> str | None:
-    unsigned = orjson.loads(f"{{{step.unsigned}}}")
-    before: str | None = unsigned.get("prev_content", {}).get("membership")
-    return before
+    return steps is not None and memberships_of(steps[0])[0] == "join"
 
 
 def _only_a_name(step: Step) -> bool:
-    return (
-        _membership_before(step) == "join"
-        and orjson.loads(step.json)["content"].get("membership") == "join"
-    )
+    return memberships_of(step) == ("join", "join")

@@ -34,7 +34,11 @@ def limit_of(wanted: RoomEventFilter) -> int:
 
 @frozen
 class Timeline:
-    """A stretch of a room without gaps, except for what its reader filters away."""
+    """A stretch of a room without gaps, except for what its reader filters away.
+
+    It ends where something begins that the reader may not see: the state may have changed there,
+    and what the timeline does not show must be in the state before it.
+    """
 
     events: Sequence[Event]
     before: int
@@ -68,17 +72,13 @@ class Timelines:
         if not recent:
             seq = room.seq
             return Timeline([], seq, seq, limited=False)
-        chosen = [
-            event
-            for event in recent
-            if allows(wanted, event) and (sight is None or sight.sees(event.seq))
-        ]
-        limited = len(chosen) > limit
-        before = recent[0].seq - 1
-        if limited:
+        stretch = recent if sight is None else _unbroken(recent[::-1], sight)[::-1]
+        chosen = [event for event in stretch if allows(wanted, event)]
+        before = (stretch or recent)[0].seq - 1
+        if len(chosen) > limit:
             chosen = chosen[len(chosen) - limit :]
             before = chosen[0].seq - 1 if chosen else recent[-1].seq
-        return Timeline(chosen, before, recent[-1].seq, limited)
+        return Timeline(chosen, before, recent[-1].seq, limited=before >= recent[0].seq)
 
     async def newest(
         self, room: Room, upto: int, wanted: RoomEventFilter, sight: Sight
@@ -146,6 +146,17 @@ def _older(txn: Transaction, changed: list[Event], seq: int) -> list[Event]:
     return [event for event in found if event is not None]
 
 
+def _unbroken(newest_first: Sequence[Event], sight: Sight, begun: bool = False) -> list[Event]:
+    """The newest stretch that may be seen whole. Until it has ``begun``, events are skipped."""
+    found: list[Event] = []
+    for event in newest_first:
+        if sight.sees(event.seq):
+            found.append(event)
+        elif found or begun:
+            break
+    return found
+
+
 def _from_database(
     txn: Transaction,
     room: Room,
@@ -158,16 +169,17 @@ def _from_database(
     last = events.seq_at(txn, room.room_id, upto)
     after = events.seq_at(txn, room.room_id, since) if since else 0
     chosen: list[Event] = []
-    at, looked_at = last, 0
+    at, looked_at, begun = last, 0, False
     while at > after and len(chosen) <= limit and looked_at < MAX_LOOKED_AT:
         page = events.backwards(txn, room.room_id, at, after, max(limit + 1, PAGE))
         if not page:
             break
-        chosen += [
-            event
-            for event in page
-            if allows(wanted, event) and (sight is None or sight.sees(event.seq))
-        ]
+        stretch = page if sight is None else _unbroken(page, sight, begun)
+        chosen += [event for event in stretch if allows(wanted, event)]
+        begun = begun or bool(stretch)
+        if begun and (not stretch or stretch[-1] is not page[-1]):
+            at = stretch[-1].seq - 1 if stretch else at
+            break
         at = page[-1].seq - 1
         looked_at += len(page)
     limited = len(chosen) > limit or at > after

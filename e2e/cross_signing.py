@@ -10,6 +10,7 @@ import orjson
 from attrs import frozen
 
 from e2e.device_lists import Announcer
+from e2e.identity_log import IdentityLog
 from e2e.signatures import (
     check_cross_signing_key,
     fingerprint,
@@ -64,9 +65,10 @@ class _Upload:
 class CrossSigning:
     """The cross-signing keys of people, and the signatures on keys."""
 
-    def __init__(self, store: Store, announcer: Announcer) -> None:
+    def __init__(self, store: Store, announcer: Announcer, log: IdentityLog) -> None:
         self._store = store
         self._announcer = announcer
+        self._log = log
 
     async def needs_authentication(self, user_id: str, keys: Keys) -> bool:
         """Whether publishing these keys would change an identity that exists.
@@ -78,10 +80,13 @@ class CrossSigning:
         """
         return (await self._store.read(lambda txn: _check(txn, user_id, keys))).replaces
 
-    async def upload(self, user_id: str, keys: Keys, *, authenticated: bool) -> None:
+    async def upload(
+        self, user_id: str, keys: Keys, *, authenticated: bool, device_id: str = ""
+    ) -> None:
         """Publish a person's cross-signing keys: all that are given, or none.
 
-        A new master key discards the keys and signatures that belonged to the old one.
+        A new master key discards the keys and signatures that belonged to the old one. The
+        person's devices are told of it, but for ``device_id``, which does it.
 
         Raises:
             InvalidParam: a key is malformed or somebody else's.
@@ -106,12 +111,21 @@ class CrossSigning:
             for usage in upload.new:
                 public_key, json = upload.public[usage], upload.json[usage]
                 cross_signing.put_key(txn, user_id, usage, public_key, json)
+            self._note(txn, user_id, upload, device_id)
             for signature in upload.signatures:
                 changed |= cross_signing.add_signature(txn, signature)
             if changed:
                 self._announcer.changed(txn, user_id)
 
         await self._store.write(work)
+
+    def _note(self, txn: WriteTransaction, user_id: str, upload: _Upload, device_id: str) -> None:
+        if "master" in upload.new:
+            key, is_first = upload.public["master"], "master" not in upload.stored
+            self._log.master_key_changed(txn, user_id, key, device_id, is_first=is_first)
+        elif upload.new:
+            new = [upload.public[usage] for usage in upload.new]
+            self._log.signing_keys_changed(txn, user_id, new, device_id)
 
     def forget(self, txn: WriteTransaction, user_id: str, erase: bool) -> None:
         """Remove somebody's keys; in the transaction that closes the account."""

@@ -11,9 +11,10 @@ from attrs import frozen
 
 from e2e import signatures
 from e2e.device_lists import Announcer
+from e2e.identity_log import IdentityLog
 from e2e.one_time_keys import KeyExists, OneTimeKeys, counted
 from schema.errors import Conflict, InvalidParam, MissingParam, UnknownToken
-from storage import cross_signing, device_keys, devices, one_time_keys, to_device
+from storage import cross_signing, dehydrated, device_keys, devices, one_time_keys, to_device
 from storage.cross_signing import Signature
 from storage.one_time_keys import Device
 from storage.store import Store
@@ -38,10 +39,13 @@ class _Upload:
 class Devices:
     """What devices publish about themselves."""
 
-    def __init__(self, store: Store, announcer: Announcer, keys: OneTimeKeys) -> None:
+    def __init__(
+        self, store: Store, announcer: Announcer, keys: OneTimeKeys, log: IdentityLog
+    ) -> None:
         self._store = store
         self._announcer = announcer
         self._keys = keys
+        self._log = log
 
     async def upload(
         self, user_id: str, device_id: str, keys: Json | None, one_time: Json, fallback: Json
@@ -74,9 +78,10 @@ class Devices:
             raise
 
     def is_reserved(self, txn: Transaction, user_id: str, device_id: str) -> bool:
-        """Whether a device must not get this id, because a cross-signing key has it."""
-        keys = cross_signing.keys_of(txn, user_id)
-        return any(public_key == device_id for public_key, _ in keys.values())
+        """Whether nobody can log in on a device with this id: a key or a dehydrated one has it."""
+        found = dehydrated.find(txn, user_id)
+        is_dehydrated = found is not None and found[0] == device_id
+        return is_dehydrated or is_cross_signing_key(txn, user_id, device_id)
 
     def announce(self, txn: WriteTransaction, user_id: str) -> None:
         """Somebody has logged in or renamed a device; in the transaction that does it."""
@@ -85,10 +90,7 @@ class Devices:
     def forget(self, txn: WriteTransaction, user_id: str, device_ids: Collection[str]) -> None:
         """Remove all that is kept for devices; in the transaction that removes them."""
         if device_ids:
-            device_keys.delete(txn, user_id, device_ids)
-            one_time_keys.delete(txn, user_id, device_ids)
-            to_device.delete(txn, user_id, device_ids)
-            cross_signing.delete_signatures(txn, user_id, device_ids)
+            forget_keys(txn, user_id, device_ids)
             self._announcer.changed(txn, user_id, removed=device_ids)
 
     def _put(self, txn: WriteTransaction, device: Device, upload: _Upload) -> dict[str, int]:
@@ -110,18 +112,33 @@ class Devices:
         user_id, device_id = device
         changed = upload.device_keys != stored
         if changed:
-            if stored is not None and _identity(stored) != _identity(upload.device_keys):
+            if stored is not None and identity(stored) != identity(upload.device_keys):
                 # What the old identity has signed or was signed for is worth nothing now, and
                 # the new one begins to count its key ids anew.
                 one_time_keys.delete(txn, user_id, [device_id])
                 one_time_keys.announce(txn, [device])
                 cross_signing.delete_signatures(txn, user_id, [device_id])
+                self._log.device_keys_replaced(txn, user_id, device_id)
             device_keys.put(txn, user_id, device_id, upload.device_keys)
-        signature = _self_signature(txn, device, upload.signed or {})
+        signature = self_signature(txn, device, upload.signed or {})
         if signature is not None:
             changed |= cross_signing.add_signature(txn, signature)
         if changed:
             self._announcer.changed(txn, user_id)
+
+
+def is_cross_signing_key(txn: Transaction, user_id: str, device_id: str) -> bool:
+    """Whether a device must not have this id, because a cross-signing key of the person has it."""
+    keys = cross_signing.keys_of(txn, user_id)
+    return any(public_key == device_id for public_key, _ in keys.values())
+
+
+def forget_keys(txn: WriteTransaction, user_id: str, device_ids: Collection[str]) -> None:
+    """Remove the keys and the queues of devices; whoever does it announces it, too."""
+    device_keys.delete(txn, user_id, device_ids)
+    one_time_keys.delete(txn, user_id, device_ids)
+    to_device.delete(txn, user_id, device_ids)
+    cross_signing.delete_signatures(txn, user_id, device_ids)
 
 
 def _check(
@@ -146,7 +163,7 @@ def _check(
     )
 
 
-def _self_signature(txn: Transaction, device: Device, keys: Json) -> Signature | None:
+def self_signature(txn: Transaction, device: Device, keys: Json) -> Signature | None:
     """A signature by the person's self-signing key, if it comes along and is right."""
     user_id, device_id = device
     signing = cross_signing.keys_of(txn, user_id).get("self_signing")
@@ -161,5 +178,6 @@ def _self_signature(txn: Transaction, device: Device, keys: Json) -> Signature |
     return Signature(user_id, device_id, user_id, key_id, signature)
 
 
-def _identity(json: str) -> Any:
+def identity(json: str) -> Any:
+    """What makes stored device keys those of one device and no other."""
     return orjson.loads(json)["keys"]

@@ -4,6 +4,7 @@ configuration -> storage -> encryption and domain -> HTTP. Dull on purpose.
 """
 
 from collections.abc import Awaitable, Callable, Sequence, Sized
+from functools import partial
 from secrets import token_hex
 from typing import Any, TypeVar
 
@@ -15,8 +16,10 @@ from twisted.web.server import Site
 
 import rest.access
 from e2e.cross_signing import CrossSigning
+from e2e.dehydrated import DehydratedDevices
 from e2e.device_lists import Announcer, DeviceLists
 from e2e.devices import Devices as KeyDevices
+from e2e.identity_log import IdentityLog
 from e2e.key_backup import KeyBackups
 from e2e.key_queries import KeyQueries
 from e2e.one_time_keys import KeyCountsPart, OneTimeKeys
@@ -28,6 +31,7 @@ from homeserver.accounts import AccountHooks, Accounts
 from homeserver.background import Background
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
+from homeserver.device_expiry import DeviceExpiry
 from homeserver.devices import DeviceHooks, Devices
 from homeserver.directory import Directory
 from homeserver.last_seen import LastSeen
@@ -92,11 +96,13 @@ from rest.account_data import AccountDataApi
 from rest.accounts import AccountsApi
 from rest.admin_register import AdminRegisterApi
 from rest.auth_fallback import AuthFallbackApi
+from rest.dehydrated import DehydratedApi
 from rest.devices import DevicesApi
 from rest.discovery import DiscoveryApi
 from rest.hide import HideApi
 from rest.history import HistoryApi
 from rest.html import Pages
+from rest.identity_log import IdentityLogApi
 from rest.key_backup import KeyBackupApi
 from rest.keys import KeysApi
 from rest.login_fallback import LoginFallbackApi
@@ -155,6 +161,7 @@ class People:
     passwords: Passwords
     last_seen: LastSeen
     devices: Devices
+    expiry: DeviceExpiry
     sessions: Sessions
     accounts: Accounts
     uia: Uia
@@ -172,7 +179,9 @@ class Encryption:
     counts: KeyCountsPart
     one_time_keys: OneTimeKeys
     queries: KeyQueries
+    log: IdentityLog
     devices: KeyDevices
+    dehydrated: DehydratedDevices
     cross_signing: CrossSigning
     backups: KeyBackups
     to_device: ToDevice
@@ -251,16 +260,21 @@ class App:
             self._housekeeping.stop()
         self.presence.stop()
         self.typing.stop_all()
+        # In the background, so that a database that is away keeps nobody from stopping.
+        self.background("Noting when devices were seen", self.people.last_seen.flush())
         await self.background.finish()
-        await self.people.last_seen.flush()
         self.thumbnails.stop()
         self.people.passwords.stop()
         self.workers.stop()
         self.storage.store.close()
 
     def _keep_house(self) -> None:
-        self.background("Noting when devices were seen", self.people.last_seen.flush())
+        self.background("Noting when devices were seen", self._look_after_devices())
         self.background("Forgetting old to-device requests", self._forget_old_requests())
+
+    async def _look_after_devices(self) -> None:
+        await self.people.last_seen.flush()
+        await self.people.expiry.run()
 
     async def _forget_old_requests(self) -> None:
         await self.encryption.to_device.forget_old_transactions()
@@ -364,8 +378,10 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
             encryption.lists,
             encryption.cross_signing,
             people.uia,
-            _position_in,
+            partial(_position_in, storage.stream),
         ),
+        DehydratedApi(encryption.dehydrated),
+        IdentityLogApi(encryption.log),
         KeyBackupApi(encryption.backups),
         ToDeviceApi(encryption.to_device),
         NotOfferedApi(),
@@ -487,14 +503,17 @@ def _encryption(
         "one_time_key_conflicts", "Uploads of another one-time key under an id that is taken"
     )
     keys = OneTimeKeys(store, _everybody, conflicts)
+    log = IdentityLog(store, system_clock)
     return Encryption(
         announcer=announcer,
         lists=DeviceLists(store, rooms.memberships),
         counts=KeyCountsPart(store),
         one_time_keys=keys,
         queries=KeyQueries(store, _everybody),
-        devices=KeyDevices(store, announcer, keys),
-        cross_signing=CrossSigning(store, announcer),
+        log=log,
+        devices=KeyDevices(store, announcer, keys, log),
+        dehydrated=DehydratedDevices(store, announcer, keys, log, system_clock),
+        cross_signing=CrossSigning(store, announcer, log),
         backups=KeyBackups(store),
         to_device=ToDevice(store, system_clock),
         to_device_part=ToDevicePart(store, background),
@@ -514,12 +533,16 @@ def _people(
     last_seen = LastSeen(store, system_clock)
     login_tokens = LoginTokens(store, system_clock, random_token)
 
-    def removed(txn: WriteTransaction, user_id: str, device_ids: Sequence[str]) -> None:
+    def removed(
+        txn: WriteTransaction, user_id: str, device_ids: Sequence[str], expired: bool
+    ) -> None:
         encryption.devices.forget(txn, user_id, device_ids)
+        encryption.log.devices_removed(txn, user_id, device_ids, expired=expired)
         rooms.push.pushers.forget(txn, user_id, device_ids)
         login_tokens.forget(txn, user_id, device_ids)
 
     hooks = DeviceHooks(
+        added=encryption.log.device_added,
         removed=removed,
         renamed=encryption.devices.announce,
         is_reserved=encryption.devices.is_reserved,
@@ -546,6 +569,8 @@ def _people(
                 rooms.account_data.forget,
                 rooms.profiles.forget,
                 encryption.cross_signing.forget,
+                encryption.dehydrated.forget,
+                encryption.log.forget,
                 encryption.backups.forget,
             ],
         ),
@@ -569,7 +594,16 @@ def _people(
         lambda user_id: False,
     )
     return People(
-        passwords, last_seen, devices, sessions, accounts, uia, sign_up, tokens, login_tokens
+        passwords,
+        last_seen,
+        devices,
+        DeviceExpiry(store, system_clock, devices, config.devices.expire_after_days),
+        sessions,
+        accounts,
+        uia,
+        sign_up,
+        tokens,
+        login_tokens,
     )
 
 
@@ -596,6 +630,7 @@ def _parts(
     return _AllParts(
         all=Parts(
             durable=[encryption.lists, encryption.counts, account_data, rooms.push.rules_part],
+            device_lists=encryption.lists,
             ephemeral=[presence],
             in_rooms=[room_account_data, receipts],
             ephemeral_in_rooms=[typing],
@@ -699,8 +734,9 @@ def _everybody(asker: str, user_id: str) -> bool:
     return True
 
 
-def _position_in(token: str) -> int:
+def _position_in(stream: Stream, token: str) -> int:
+    """The position of a token; of one from a time that was lost, the beginning."""
     parsed = SyncToken.parse(token)
     if parsed is None:
         raise InvalidParam("This is not a token of /sync")
-    return parsed.position
+    return parsed.position if stream.has_been_at(parsed.position) else 0

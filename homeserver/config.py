@@ -4,11 +4,22 @@ The first start writes the file with every setting and its default. Unknown keys
 stop the start with one sentence that names the line and the key.
 """
 
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from attrs import Attribute, field, fields, frozen, has
+
+from federation_disabled.guard import Guard
+from homeserver.rooms.versions import VERSIONS
+from schema.errors import InvalidParam
+from schema.ids import server_name
+
+KINDS = ("direct", "self", "group", "family", "space")
+LONGEST_SERVER_NAME = 230
+"""So that ids have room for names."""
 
 
 class ConfigError(Exception):
@@ -66,6 +77,15 @@ class Rooms:
 
 
 @frozen
+class Devices:
+    expire_after_days: int = setting(
+        0,
+        "Log out devices that have not been used for so many days, at least 7; 0: never. What was"
+        " waiting for them is lost.",
+    )
+
+
+@frozen
 class Media:
     max_upload_bytes: int = setting(52_428_800, "The largest file that can be uploaded.")
     max_image_pixels: int = setting(50_000_000, "Larger pictures get no thumbnail.")
@@ -102,6 +122,7 @@ class Config:
         RateLimits, "Each limit is [per second, at once]: a steady rate and a burst."
     )
     rooms: Rooms = section(Rooms, "Rooms and their types.")
+    devices: Devices = section(Devices, "Where people are logged in.")
     application_services: list[str] = setting([], "Registration files of bridges and bots.")
     media: Media = section(Media, "Files and pictures.")
     metrics: Metrics = section(Metrics, "Numbers for Prometheus.")
@@ -128,11 +149,17 @@ def load(file: Path) -> Config:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} cannot be read: it is not UTF-8") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{file}, line {line}: {error.problem}") from error
-    config: Config = _Reader(file).build(Config, node, "", {"file": file.resolve()})
-    _check(config)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{file}, line {line}: this character is not allowed") from error
+    reader = _Reader(file)
+    config: Config = reader.build(Config, node, "", {"file": file.resolve()})
+    _check(config, reader)
     return config
 
 
@@ -177,6 +204,12 @@ class _Reader:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lines: dict[str, int] = {}
+
+    def refuse(self, path: str, sentence: str) -> NoReturn:
+        """Stop because of what a setting is set to."""
+        line = self._lines.get(path, 1)
+        raise ConfigError(f"{self._file}, line {line}: {path} {sentence}")
 
     def build(self, kind: type, node: yaml.Node | None, path: str, extra: dict[str, Any]) -> Any:
         known = {attribute.name: attribute for attribute in _settings(kind)}
@@ -186,6 +219,8 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             raise self._mistake(node, f"{path.rstrip('.') or 'The file'} must hold settings")
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._mistake(key, "the name of a setting must be text")
             name = str(key.value)
             if name not in known:
                 raise self._mistake(
@@ -193,6 +228,7 @@ class _Reader:
                 )
             if name in values:
                 raise self._mistake(key, f"{path}{name} is set twice")
+            self._lines[f"{path}{name}"] = key.start_mark.line + 1
             values[name] = self._value(_plain_type(kind, known[name]), value, f"{path}{name}")
         return kind(**values)
 
@@ -235,30 +271,76 @@ def _in_words(kind: Any) -> str:
     return "null" if kind is type(None) else words[kind]
 
 
-def _check(config: Config) -> None:
+def _check(config: Config, reader: _Reader) -> None:
     """What the types cannot say."""
-    if not config.database.startswith(("sqlite:", "postgresql://", "postgres://")):
-        raise ConfigError(f"{config.file}: database must begin with sqlite: or postgresql://")
-    if not config.public_url.startswith(("http://", "https://")):
-        raise ConfigError(f"{config.file}: public_url must begin with http:// or https://")
-    name = config.server_name
-    if not name or len(name) > 230 or any(c.isspace() or c in "/@#!?" for c in name):
-        raise ConfigError(f"{config.file}: server_name {name!r} is not a host name")
-    kinds = {"direct", "self", "group", "family", "space"}
-    for key in ("encrypt", "require_encryption"):
-        for kind in getattr(config.rooms, key):
-            if kind not in kinds:
-                raise ConfigError(
-                    f"{config.file}: rooms.{key} names {kind!r}; the types are {sorted(kinds)}"
-                )
-    for attribute in fields(RateLimits):
-        value = getattr(config.rate_limits, attribute.name)
-        if isinstance(value, list) and (len(value) != 2 or min(value) <= 0):
-            raise ConfigError(
-                f"{config.file}: rate_limits.{attribute.name} must be [per second, at once]"
-            )
+    refuse = reader.refuse
+    if not _is_server_name(config.server_name):
+        refuse("server_name", f"{config.server_name!r} is not a host name, with or without a port")
+    url = _split(config.public_url)
+    if url is None or url.scheme not in ("http", "https") or not url.hostname:
+        refuse("public_url", "must be an address that begins with http:// or https://")
+    if not config.listen or not all(map(_is_endpoint, config.listen)):
+        refuse("listen", "must be a list, each host:port or unix:/path")
+    if not _is_database(config.database):
+        refuse("database", "must be sqlite:FILE or postgresql://user:password@host:port/name")
+    redis = None if config.redis is None else _split(config.redis)
+    if config.redis is not None and (redis is None or redis.scheme not in ("redis", "rediss")):
+        refuse("redis", "must be redis://host:port/0 or null")
     secret = config.registration.shared_secret
     if secret is not None and len(secret) < 16:
-        raise ConfigError(
-            f"{config.file}: registration.shared_secret must have at least 16 characters"
-        )
+        refuse("registration.shared_secret", "must have at least 16 characters")
+    for attribute in fields(RateLimits):
+        value = getattr(config.rate_limits, attribute.name)
+        if isinstance(value, list) and (len(value) != 2 or not all(map(_is_rate, value))):
+            refuse(f"rate_limits.{attribute.name}", "must be [per second, at once], both above 0")
+    if config.rooms.default_version not in VERSIONS:
+        refuse("rooms.default_version", f"must be one of {', '.join(VERSIONS)}")
+    for key in ("encrypt", "require_encryption"):
+        strange = set(getattr(config.rooms, key)) - set(KINDS)
+        if strange:
+            refuse(f"rooms.{key}", f"names {sorted(strange)}; the types are {', '.join(KINDS)}")
+    if config.devices.expire_after_days != 0 and config.devices.expire_after_days < 7:
+        refuse("devices.expire_after_days", "must be 0, for never, or at least 7")
+    for key in ("max_upload_bytes", "max_image_pixels"):
+        if getattr(config.media, key) < 1:
+            refuse(f"media.{key}", "must be above 0")
+    if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
+        refuse("metrics.listen", "must be host:port, unix:/path or null")
+    try:
+        Guard(config.allow_private_addresses)
+    except ValueError as error:
+        refuse("allow_private_addresses", f"is wrong: {error}")
+
+
+def _is_server_name(name: str) -> bool:
+    try:
+        server_name(name)
+    except InvalidParam:
+        return False
+    return len(name) <= LONGEST_SERVER_NAME
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # is read, and refused, late
+    except ValueError:
+        return None
+    return parts
+
+
+def _is_database(address: str) -> bool:
+    if address.startswith("sqlite:"):
+        return address != "sqlite:"
+    return address.startswith(("postgresql://", "postgres://")) and _split(address) is not None
+
+
+def _is_endpoint(address: str) -> bool:
+    if address.startswith("unix:"):
+        return address.startswith("unix:/")
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and int(port) < 2**16
+
+
+def _is_rate(value: float) -> bool:
+    return isfinite(value) and value > 0

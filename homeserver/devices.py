@@ -38,12 +38,16 @@ class AccountChanged(Change):
 class DeviceHooks:
     """What other features do, in the same transaction, when a device changes."""
 
-    removed: Callable[[WriteTransaction, str, Sequence[str]], None]
-    """These devices of the user are gone: with them goes everything that was theirs."""
+    added: Callable[[WriteTransaction, str, str, str | None], None]
+    """The user has a new device, with this id and name."""
+    removed: Callable[[WriteTransaction, str, Sequence[str], bool], None]
+    """These devices of the user are gone: with them goes everything that was theirs. The last
+    argument says whether they expired, so that nobody has removed them."""
     renamed: Callable[[WriteTransaction, str], None]
     """A device of the user has another name, which others can see."""
     is_reserved: Callable[[Transaction, str, str], bool]
-    """Whether a device of the user must not get this id: a cross-signing key has it."""
+    """Whether nobody can log in on a device with this id: a cross-signing key or a dehydrated
+    device has it."""
 
 
 def announce_account(txn: WriteTransaction, user_id: str) -> None:
@@ -125,24 +129,41 @@ class Devices:
         """Create a device, or log in again on a known one. Returns its generation of tokens.
 
         Raises:
-            Forbidden: the id belongs to a cross-signing key (client-server API, Login).
+            Forbidden: the id belongs to a cross-signing key (client-server API, Login), or to a
+                dehydrated device.
         """
         if self._hooks.is_reserved(txn, user_id, device_id):
-            raise Forbidden("That device id belongs to a cross-signing key; choose another")
-        return put_device(txn, user_id, device_id, name, self._clock(), address)
+            raise Forbidden(
+                "That device id belongs to a cross-signing key or a dehydrated device;"
+                " choose another"
+            )
+        generation = put_device(txn, user_id, device_id, name, self._clock(), address)
+        if generation == 1:
+            self._hooks.added(txn, user_id, device_id, name)
+        return generation
 
-    def remove(self, txn: WriteTransaction, user_id: str, device_ids: Collection[str]) -> None:
+    def remove(
+        self,
+        txn: WriteTransaction,
+        user_id: str,
+        device_ids: Collection[str],
+        *,
+        expired: bool = False,
+    ) -> None:
         """Remove devices, their tokens and what other features keep for them."""
         removed = remove_devices(txn, user_id, device_ids)
         if removed:
             remove_access_tokens(txn, user_id, removed)
             remove_refresh_tokens(txn, user_id, removed)
-            self._hooks.removed(txn, user_id, removed)
+            self._hooks.removed(txn, user_id, removed, expired)
             announce_account(txn, user_id)
 
     def remove_all(self, txn: WriteTransaction, user_id: str, *, but: str | None = None) -> None:
-        """Remove all devices of somebody, perhaps but one."""
-        every = [device.device_id for device in devices_of(txn, user_id)]
+        """Remove all devices on which somebody is logged in, perhaps but one.
+
+        A dehydrated device stays: it is there for who is not logged in anywhere.
+        """
+        every = [each.device_id for each in devices_of(txn, user_id) if not each.is_dehydrated]
         self.remove(txn, user_id, [device_id for device_id in every if device_id != but])
 
     def _rename(

@@ -65,12 +65,11 @@ class DevicesApi:
 
 
 def device_answer(device: Device) -> dict[str, Any]:
-    """A device as clients see it; what is not known is absent."""
-    answer = {
-        "device_id": device.device_id,
-        "last_seen_ip": device.last_seen_address,
-        "last_seen_ts": device.last_seen_at,
-    }
+    """A device as clients see it; what is not known is absent. A dehydrated one is never seen."""
+    answer: dict[str, Any] = {"device_id": device.device_id}
+    if not device.is_dehydrated:
+        answer["last_seen_ip"] = device.last_seen_address
+        answer["last_seen_ts"] = device.last_seen_at
     if device.display_name is not None:
         answer["display_name"] = device.display_name
     return answer

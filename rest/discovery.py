@@ -37,7 +37,8 @@ class DiscoveryApi:
                 "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
                 "io.element.e2ee_forced.public": False,
                 "io.element.e2ee_forced.private": self._forced("group"),
-                "io.element.e2ee_forced.trusted_private": self._forced("group"),
+                # Clients use this preset for direct conversations.
+                "io.element.e2ee_forced.trusted_private": self._forced("direct"),
             },
         }
 
@@ -45,11 +46,20 @@ class DiscoveryApi:
         return kind in self._config.rooms.require_encryption
 
     async def well_known(self, call: Call) -> dict[str, Any]:
-        """Where this server is, and its policy on encryption."""
-        encrypted = bool({"direct", "group"} & set(self._config.rooms.encrypt))
+        """Where this server is, and its policy on encryption.
+
+        ``default`` speaks of every room that a client makes. Where only some types are encrypted
+        it is false: then clients leave it to this server, which encrypts those.
+        """
+        encrypted = {*self._config.rooms.encrypt, *self._config.rooms.require_encryption}
         return {
             "m.homeserver": {"base_url": self._config.public_url.rstrip("/")},
-            "io.element.e2ee": {"default": encrypted},
+            "io.element.e2ee": {
+                "default": encrypted >= {"direct", "group"},
+                "force_disable": False,
+            },
+            # COMPAT(Element iOS 1.11): it looks here whether there are dehydrated devices.
+            "org.matrix.msc3814": True,
         }
 
     async def no_support_page(self, call: Call) -> dict[str, Any]:
@@ -73,6 +83,10 @@ class DiscoveryApi:
                 "m.3pid_changes": {"enabled": False},
                 "m.get_login_token": {"enabled": True},
                 "m.forget_forced_upon_leave": {"enabled": False},
+                "org.hearth.encryption": {
+                    "default": self._config.rooms.encrypt,
+                    "required": self._config.rooms.require_encryption,
+                },
                 "m.room_versions": {
                     "default": self._config.rooms.default_version,
                     "available": dict.fromkeys(self._room_versions, "stable"),

@@ -93,7 +93,9 @@ class KeysApi:
         if replaces:
             request = request_key("keys/device_signing/upload", body)
             await self._uia.require(requester, request, body.get("auth"))
-        await self._cross_signing.upload(requester.user_id, keys, authenticated=replaces)
+        await self._cross_signing.upload(
+            requester.user_id, keys, authenticated=replaces, device_id=requester.device_id
+        )
         return {}
 
     async def sign(self, call: Call) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from storage.transaction import Transaction, WriteTransaction
 
-_COLUMNS = "device_id, display_name, last_seen_at, last_seen_address"
+_COLUMNS = (
+    "device_id, display_name, last_seen_at, last_seen_address,"
+    " CASE WHEN dehydrated IS NULL THEN 0 ELSE 1 END"
+)
 
 
 @frozen
@@ -17,6 +20,8 @@ class Device:
     display_name: str | None
     last_seen_at: int
     last_seen_address: str
+    is_dehydrated: bool = field(converter=bool)
+    """Nobody is logged in on it: it only receives (MSC3814)."""
 
 
 def put_device(
@@ -52,6 +57,28 @@ def devices_of(txn: Transaction, user_id: str) -> list[Device]:
     """All devices of somebody."""
     rows = txn.all(f"SELECT {_COLUMNS} FROM devices WHERE user_id = ? ORDER BY device_id", user_id)
     return [Device(*row) for row in rows]
+
+
+def last_seen(txn: Transaction, user_id: str, most: int) -> list[str]:
+    """The devices on which somebody is logged in, those first that were used last."""
+    rows = txn.all(
+        "SELECT device_id FROM devices WHERE user_id = ? AND dehydrated IS NULL"
+        " ORDER BY last_seen_at DESC, device_id LIMIT ?",
+        user_id,
+        most,
+    )
+    return [row[0] for row in rows]
+
+
+def unseen_since(txn: Transaction, before: int, most: int) -> list[tuple[str, str]]:
+    """User id and device id of devices that were last used before a time. Dehydrated ones wait."""
+    rows = txn.all(
+        "SELECT user_id, device_id FROM devices WHERE last_seen_at < ? AND dehydrated IS NULL"
+        " ORDER BY user_id, device_id LIMIT ?",
+        before,
+        most,
+    )
+    return [(user_id, device_id) for user_id, device_id in rows]
 
 
 def rename_device(txn: WriteTransaction, user_id: str, device_id: str, name: str) -> bool:

@@ -5,7 +5,7 @@ commit, on the reactor thread and in the order of positions. Caches follow the s
 waiters last, so whoever wakes finds every cache up to date.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
@@ -31,15 +31,26 @@ class Stream:
 
     def __init__(self) -> None:
         self.position = 0
+        self._gaps: tuple[tuple[int, int], ...] = ()
         self._followers: list[Follower] = []
 
     def follow(self, follower: Follower) -> None:
         """Have ``follower`` called with every batch of changes, after those who came before it."""
         self._followers.append(follower)
 
-    def start_at(self, position: int) -> None:
-        """Take up the stream where the database says that it ended."""
+    def start_at(self, position: int, gaps: Iterable[tuple[int, int]] = ()) -> None:
+        """Take up the stream where the database says that it ended.
+
+        ``gaps`` are the first and last positions of what was left out after a restoration.
+        """
         self.position = position
+        self._gaps = tuple(gaps)
+
+    def has_been_at(self, position: int) -> bool:
+        """Whether a token may lie there: not one of a time that the database does not know."""
+        return position <= self.position and not any(
+            first <= position <= last for first, last in self._gaps
+        )
 
     def publish(self, position: int, changes: Sequence[Change]) -> None:
         """Make committed changes public. ``position`` is the last one that the commit used."""

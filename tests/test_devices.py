@@ -77,12 +77,18 @@ class DevicesTest(WireTest):
         two = await server.log_in(ann, device_id="TWO")
         heard: list[object] = []
 
-        def removed(txn: WriteTransaction, user_id: str, device_ids: Sequence[str]) -> None:
+        def added(txn: WriteTransaction, user_id: str, device_id: str, name: str | None) -> None:
+            heard.append((user_id, device_id, name))
+
+        def removed(
+            txn: WriteTransaction, user_id: str, device_ids: Sequence[str], expired: bool
+        ) -> None:
             heard.append((user_id, sorted(device_ids)))
             if "ONE" in device_ids:
                 raise Forbidden("The hook does not want it")
 
         hooks = DeviceHooks(
+            added=added,
             removed=removed,
             renamed=lambda txn, user_id: heard.append(user_id),
             is_reserved=lambda txn, user_id, device_id: device_id == "KEY",
@@ -98,6 +104,10 @@ class DevicesTest(WireTest):
         self.assertEqual(heard, [(ann.id, ["TWO"]), ann.id])
         with self.assertRaises(Forbidden):
             await devices.rename_or_create(ann.id, "KEY", None, "here")
+        heard.clear()
+        for _ in range(2):
+            await devices.rename_or_create(ann.id, "NEW", None, "here")
+        self.assertEqual(heard, [(ann.id, "NEW", None)])
 
     async def test_an_application_service_creates_devices_and_needs_no_password(self) -> None:
         server = await self.server()

@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from e2e.identity_log import NOTICE
 from e2e.to_device import MOST_AT_ONCE, MOST_KEPT
 from homeserver.clock import system_clock
 from storage import to_device
@@ -11,8 +12,9 @@ from tests.olm_devices import Device, Json, Stories
 
 
 def bodies(answer: Json) -> list[Any]:
-    """The contents in an answer of /sync."""
-    return [event["content"]["body"] for event in answer["to_device"]]
+    """The contents in an answer of /sync, without what the server itself has to say."""
+    events = [event for event in answer["to_device"] if event["type"] != NOTICE]
+    return [event["content"]["body"] for event in events]
 
 
 class ToDeviceStories(Stories):

@@ -9,7 +9,7 @@ import orjson
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
-from homeserver.app import Encryption
+from e2e.assembly import Encryption
 from schema.canonical import encode
 from storage.store import Store
 from storage.stream import Follower, Stream

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-import homeserver.app
+import homeserver.assembly.people
 from homeserver import uia
 from homeserver.accounts import AccountHooks, Accounts
 from homeserver.clock import system_clock
@@ -103,7 +103,7 @@ class SigningUpTest(WireTest):
 
     async def test_a_token_expires(self) -> None:
         later = Later()
-        self.patch(homeserver.app, "system_clock", later)
+        self.patch(homeserver.assembly.people, "system_clock", later)
         server = await self.server(**CLOSED_HOUSE)
         token = await server.app.people.tokens.create(expires_at=later() + 60_000)
         query = {"token": token}
@@ -198,7 +198,7 @@ class SharedSecretTest(WireTest):
 
     async def test_a_nonce_is_good_for_a_minute(self) -> None:
         later = Later()
-        self.patch(homeserver.app, "system_clock", later)
+        self.patch(homeserver.assembly.people, "system_clock", later)
         server = await self.server(registration={"mode": "closed", "shared_secret": self.SECRET})
         nonce = await self.nonce(server)
         mac = self.signed(nonce, "bot", PASSWORD, "notadmin", "bot")

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 from twisted.internet import reactor as default_reactor
 
-from homeserver.app import engine_for
+from homeserver.assembly.database import engine_for
 from homeserver.config import load
 from homeserver.metrics import Metrics
 from storage.restore import GAP, make_safe

@@ -119,8 +119,8 @@ class MembershipTest(WireTest):
     async def test_an_invite_can_be_declined(self) -> None:
         room = await self.alice.create_room(invite=[self.bob.id], name="Party")
         seen = await self.bob.sync()
-        names = [e for e in seen["rooms"]["invite"][room]["invite_state"]["events"]]
-        self.assertIn({"name": "Party"}, [event["content"] for event in names])
+        shown = seen["rooms"]["invite"][room]["invite_state"]["events"]
+        self.assertIn({"name": "Party"}, [event["content"] for event in shown])
         await self.bob.ask("POST", f"/rooms/{room}/leave")
         gone = await self.bob.sync(since=seen["next_batch"])
         self.assertIn(room, gone["rooms"]["leave"])

@@ -7,7 +7,7 @@ from unittest import TestCase
 
 from twisted.internet.defer import Deferred
 
-import homeserver.app
+import homeserver.assembly.people
 from homeserver.last_seen import PORTION
 from homeserver.passwords import Passwords
 from homeserver.sessions import ACCESS_TOKEN_MS, MAX_CACHED, SPENT_KEPT, Sessions
@@ -137,7 +137,7 @@ class RefreshTest(WireTest):
     async def begin(self) -> tuple[Server, Later, dict[str, Any]]:
         """Rita logs in with a client that can refresh."""
         later = Later()
-        self.patch(homeserver.app, "system_clock", later)
+        self.patch(homeserver.assembly.people, "system_clock", later)
         server = await self.server()
         rita = await server.person("rita", refresh_token=True)
         return server, later, dict(rita.login)
@@ -250,7 +250,7 @@ class RememberingTest(WireTest):
 
     async def test_when_a_device_was_seen_is_written_down_in_batches(self) -> None:
         later = Later()
-        self.patch(homeserver.app, "system_clock", later)
+        self.patch(homeserver.assembly.people, "system_clock", later)
         server = await self.server()
         anna = await server.person("anna")
         store, last_seen = server.app.storage.store, server.app.people.last_seen

@@ -7,7 +7,6 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.support import Person, WireTest, bodies, timeline
 
-
 PROMPTLY = 10
 """Seconds, on a busy machine; a long poll of these tests would last 30."""
 

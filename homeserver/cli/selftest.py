@@ -14,7 +14,7 @@ from e2e.selftest.ledger import ENCRYPTION_BUDGET_MS, NETWORK_BUDGET_MS, Ledger,
 from e2e.selftest.run import Outcome
 from e2e.selftest.run import run as run_selftest
 from e2e.selftest.sign_up import Interactive, Registration, SharedSecret
-from homeserver.app import engine_for
+from homeserver.assembly.database import engine_for
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config, ConfigError, load
 from homeserver.metrics import Metrics

@@ -67,7 +67,7 @@ class Server:
 
     def is_database_error(self, error: Exception) -> bool:
         """Whether the database, and not this program, is at fault."""
-        from homeserver.app import engine_for
+        from homeserver.assembly.database import engine_for
 
         return isinstance(error, engine_for(self._config).errors)
 

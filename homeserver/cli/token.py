@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from homeserver.app import engine_for
+from homeserver.assembly.database import engine_for
 from homeserver.clock import random_token, system_clock
 from homeserver.config import ConfigError, load
 from homeserver.metrics import Metrics

@@ -19,6 +19,7 @@ from people import (
     NIO,
     PASSWORD,
     Neighbourhood,
+    Person,
     RoomMaker,
     direct_room,
     everybody_talks,

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg2
 from twisted.internet import reactor as default_reactor
 
-from homeserver.app import engine_for
+from homeserver.assembly.database import engine_for
 from homeserver.config import load
 from storage.store import Store
 from storage.stream import Stream

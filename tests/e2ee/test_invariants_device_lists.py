@@ -71,7 +71,7 @@ class Changes(Stories):
         )
 
     async def test_16_every_change_of_devices_is_told_once_and_over_a_restart(self) -> None:
-        """16: logins, keys, names, identities, signatures and logouts; to those who share a room."""
+        """16: logins, keys, names, identities, signatures, logouts; to those who share a room."""
         bobs_laptop = await self.town.person("bob", "LAPTOP")
         listeners = [self.alice, bobs_laptop, self.carol]
         for happening in (

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from e2e.to_device import MOST_AT_ONCE
-from homeserver.app import engine_for
+from homeserver.assembly.database import engine_for
 from homeserver.config import load
 from storage import to_device
 from storage.store import Store

@@ -67,7 +67,8 @@ def check() -> Iterator[Stage]:
 def test() -> Iterator[Stage]:
     """What continuous integration runs."""
     yield from _static()
-    yield Stage("tests on SQLite and PostgreSQL", ["tests/tools/with-postgres", *_trial()])
+    yield Stage("tests on SQLite", _trial())
+    yield Stage("tests on PostgreSQL", ["tests/tools/with-postgres", *_trial()])
     yield Stage("routes of the specification", [PYTHON, "-m", "tests.spec.check_routes"])
     if CLIENTS.exists():
         yield Stage(
@@ -82,7 +83,7 @@ def _static() -> Iterator[Stage]:
 
 
 def _trial() -> list[str]:
-    """Every test on each engine that there is, spread over the processors."""
+    """Every test, on the engine that the environment names, spread over the processors."""
     jobs = min(os.cpu_count() or 1, 4)
     return [PYTHON, "-m", "twisted.trial", "--reporter=text", f"-j{jobs}", "tests"]
 

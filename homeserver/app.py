@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
 from e2e.assembly import Encryption, assemble_encryption
+from federation_disabled.egress import Egress
 from federation_disabled.ours import Ours
 from homeserver.accounts import AccountHooks
 from homeserver.assembly.database import Storage, open_database
@@ -59,6 +60,7 @@ class App:
     encryption: Encryption
     syncing: Syncing
     thumbnails: Thumbnails
+    egress: Egress
     background: Background
     workers: ThreadPool
     site: Site
@@ -84,6 +86,7 @@ class App:
         # In the background, so that a database that is away keeps nobody from stopping.
         self.background("Noting when devices were seen", self.people.last_seen.flush())
         await self.background.finish()
+        await self.egress.close()
         self.thumbnails.stop()
         self.people.passwords.stop()
         self.workers.stop()
@@ -174,6 +177,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         encryption=encryption,
         syncing=syncing,
         thumbnails=thumbnails,
+        egress=Egress(reactor, config.allow_private_addresses),
         background=background,
         workers=workers,
         site=HearthSite(api, router, reactor),

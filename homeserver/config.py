@@ -116,14 +116,18 @@ class Config:
         "sqlite:hearth.db",
         "sqlite:FILE (inside data_dir) or postgresql://user:password@host:port/name.",
     )
-    redis: str | None = setting(None, "redis://host:port/0 when several processes run.")
+    redis: str | None = setting(
+        None, "redis://host:port/0 when several processes run. Not used yet: one serves all."
+    )
     registration: Registration = section(Registration, "How people get accounts.")
     rate_limits: RateLimits = section(
         RateLimits, "Each limit is [per second, at once]: a steady rate and a burst."
     )
     rooms: Rooms = section(Rooms, "Rooms and their types.")
     devices: Devices = section(Devices, "Where people are logged in.")
-    application_services: list[str] = setting([], "Registration files of bridges and bots.")
+    application_services: list[str] = setting(
+        [], "Registration files of bridges and bots. Not used yet: they log in as people do."
+    )
     media: Media = section(Media, "Files and pictures.")
     metrics: Metrics = section(Metrics, "Numbers for Prometheus.")
     allow_private_addresses: list[str] = setting(
@@ -131,6 +135,12 @@ class Config:
         "Private networks that this server may send requests to, e.g. 192.168.1.0/24.",
     )
     file: Path = field(default=Path("hearth.yaml"), metadata={"internal": True})
+
+    @property
+    def unused(self) -> list[str]:
+        """Settings that say something which this version does not do yet."""
+        said = {"redis": self.redis, "application_services": self.application_services}
+        return [name for name, value in said.items() if value]
 
     @property
     def data(self) -> Path:

@@ -99,6 +99,7 @@ class Server:
             f"Hearth serves {config.server_name} at {config.public_url}",
             f"Data folder: {config.data}",
         ]
+        lines += [f"The setting {name} has no effect in this version." for name in config.unused]
         if token is not None:
             lines += [
                 "Nobody administers this server yet. Whoever signs up first with this token does:",

@@ -263,20 +263,24 @@ class World:
                 known.must[user_id] = now
 
     def joined(self, user_id: str, room: str) -> None:
-        """Somebody has come into a room."""
-        now = self.now()
+        """Somebody has come into a room.
+
+        Those with whom they shared another one may be told once more, the rest must be.
+        """
+        now, before = self.now(), self.sharing(user_id)
         others = self.rooms[room] - {user_id}
         self.rooms[room].add(user_id)
         for known in self.everywhere:
-            # Whoever shares another room with them hears of it, too, if they have been here.
             known.may[user_id] = now
         for known in self.devices[user_id]:
-            known.must |= dict.fromkeys(others, now)
+            known.may |= dict.fromkeys(others, now)
+            known.must |= dict.fromkeys(others - before, now)
             known.together |= others
         for other in others:
             for known in self.devices[other]:
-                known.must[user_id] = now
                 known.together.add(user_id)
+                if other not in before:
+                    known.must[user_id] = now
 
     def parted(self, user_id: str, room: str) -> None:
         """Somebody has left a room."""

@@ -7,8 +7,6 @@ import orjson
 
 from schema.errors import Forbidden
 from storage import key_backup
-from storage.restore import make_safe
-from tests.e2ee.rollback import Backup
 from tests.e2ee.wire import (
     ALGORITHM,
     bodies,
@@ -24,6 +22,7 @@ from tests.e2ee.wire import (
 from tests.olm_devices import Device, Json, Stories
 from tests.support import bodies as texts
 from tests.support import timeline
+from tests.test_restore import Backup, restore_safely
 
 VERSION = "/room_keys/version"
 KEYS = "/room_keys/keys"
@@ -32,17 +31,37 @@ KEYS = "/room_keys/keys"
 class RestoreInvariants(Stories):
     """The organizer has lost the disk, and goes back to the backup of last night."""
 
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.backup = Backup(self.town.server)
+        self.addCleanup(self.backup.drop)
+
+    async def back_up(self) -> None:
+        """Copy the database as it is now."""
+        await self.town.server.stop()
+        self.backup.make()
+        await self.town.server.start()
+
+    async def restore(self, *, safely: bool) -> None:
+        """Make the database what it was."""
+        server = self.town.server
+        await server.stop()
+        self.backup.put_back()
+        if safely:
+            await restore_safely(server._folder / "hearth.yaml")
+        await server.start()
+
     async def test_01_a_restored_server_hands_out_no_one_time_key_again(self) -> None:
         """1: one-time keys are withdrawn, fallback keys stay, the clients hear 0 and refill."""
         alice, bob, carol = await self.town.people("alice", "bob", "carol")
         old, fallback = alice.one_time_keys(4), self.fallback(alice)
         await alice.upload(one_time_keys=old, fallback_keys=fallback)
-        backup = await Backup(self, self.town.server).take()
+        await self.back_up()
         for _ in range(2):
             (key,) = await bob.claim(alice)
             self.assertEqual(read(alice, olm_message(bob, alice, key, "hi")), "hi")
         since = await token(alice)
-        await backup.restore(make_safe)
+        await self.restore(safely=True)
         # Nothing that may have been used, but what always serves.
         self.assertEqual(await carol.claim(alice), public_keys(fallback))
         message = olm_message(carol, alice, *public_keys(fallback), "in between")
@@ -62,14 +81,14 @@ class RestoreInvariants(Stories):
     async def test_22_a_token_from_the_future_is_a_gap(self) -> None:
         """22: a server that went back tells everything; it does not wait until it has caught up."""
         alice, bob = await self.town.people("alice", "bob")
-        backup = await Backup(self, self.town.server).take()
+        await self.back_up()
         for number in range(5):
             await alice.person.say(str(self.town.street), f"lost {number}")
         await alice.upload(1)
         since = await token(bob)
         # However it went back: with a disk image, nobody makes the database safe.
-        for works in ((), (make_safe,)):
-            await backup.restore(*works)
+        for safely in (False, True):
+            await self.restore(safely=safely)
             answer = await sync(bob, since, timeout=60_000)
             self.assertIn(self.town.street, answer["rooms"]["join"])
             section = answer["rooms"]["join"][str(self.town.street)]
@@ -84,7 +103,7 @@ class RestoreInvariants(Stories):
     async def test_22_a_token_of_the_lost_time_stays_one_for_ever(self) -> None:
         """22: also when the restored stream has grown past it, and nothing is taken for known."""
         alice, bob = await self.town.people("alice", "bob")
-        backup = await Backup(self, self.town.server).take()
+        await self.back_up()
         for number in range(4):
             await alice.send(f"lost {number}", {bob.user_id: {"*": {"body": f"lost {number}"}}})
         lost: str | None = None
@@ -93,7 +112,7 @@ class RestoreInvariants(Stories):
             lost = answer["next_batch"]
             if not bodies(answer):
                 break
-        await backup.restore(make_safe)
+        await self.restore(safely=True)
         await alice.upload(1)
         for number in range(30):
             await alice.send(str(number), {bob.user_id: {bob.device_id: {"body": number}}})

@@ -12,13 +12,15 @@ from twisted.internet.task import deferLater
 
 from e2e.to_device import MOST_AT_ONCE
 from homeserver.assembly.database import engine_for
+from homeserver.clock import system_clock
 from homeserver.config import load
+from homeserver.device_expiry import DAY_MS
 from storage import to_device
 from storage.store import Store
 from storage.stream import Stream
 from storage.transaction import Transaction, WriteTransaction
-from tests.e2ee.wire import bodies, messages, sync, token, waiting
-from tests.olm_devices import Device, Json, Meter, Stories
+from tests.e2ee.wire import bodies, changed, messages, sync, token, waiting
+from tests.olm_devices import Device, Json, Meter, Stories, Town
 
 TYPES = (
     "m.room.encrypted",
@@ -191,3 +193,30 @@ class ToDeviceInvariants(Stories):
         self.assertEqual(messages(await sync(again)), [])
         await alice.send("new", to_bob)
         self.assertEqual(bodies(await sync(again)), ["hello"])
+
+    async def test_20_a_device_that_nobody_uses_expires_and_everybody_hears_of_it(self) -> None:
+        """20: its queue goes when its time has come, and never in silence."""
+        self.town = Town(self, await self.server(devices={"expire_after_days": 30}))
+        alice, bob = await self.town.people("alice", "bob")
+        tablet = await self.town.person("bob", "TABLET")
+        await tablet.upload(1)
+        await alice.send("1", {bob.user_id: {"*": {"body": "hello"}}})
+        people = self.town.server.app.people
+        await people.last_seen.flush()
+        later = system_clock() + 29 * DAY_MS
+        self.patch(people.expiry, "_clock", lambda: later)
+        self.assertEqual(await people.expiry.run(), 0)
+        await bob.ok("GET", "/account/whoami")
+
+        def long_ago(txn: WriteTransaction) -> None:
+            txn.run("UPDATE devices SET last_seen_at = 1 WHERE device_id = 'TABLET'")
+
+        await self.town.store.write(long_ago)
+        alices, bobs = await token(alice), await token(bob)
+        self.assertEqual(await people.expiry.run(), 1)
+        self.assertEqual(changed(await sync(alice, alices)), [bob.user_id])
+        self.assertEqual(changed(await sync(bob, bobs)), [bob.user_id])
+        self.assertEqual(await alice.claim(tablet), [])
+        self.assertEqual(await tablet.refused("GET", "/sync"), (401, "M_UNKNOWN_TOKEN"))
+        again = await self.town.person("bob", "TABLET")
+        self.assertEqual(messages(await sync(again)), [])

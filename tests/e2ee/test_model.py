@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from e2e import one_time_keys as rules
-from tests.e2ee.neighbourhood import Neighbourhood
+from tests.e2ee.deeds import Deeds
 from tests.processes import ServerProcess
 from tests.support import Server, WireTest
 
@@ -76,11 +76,11 @@ class ModelTest(WireTest):
             dice = Random(number)
             server = SlowServer(self, {})
             server.dice = Random(number)
-            story = Neighbourhood(await server.start(), dice, FEW_KEYS)
+            story = Deeds(await server.start(), dice, FEW_KEYS)
             await self.tell(number, story, lambda s: self.live(s, ROUNDS))
             await server.stop()
 
-    async def live(self, story: Neighbourhood, rounds: int) -> None:
+    async def live(self, story: Deeds, rounds: int) -> None:
         """So many rounds of life."""
         for _ in range(rounds):
             await story.alone(ALONE)
@@ -92,12 +92,12 @@ class ModelTest(WireTest):
         begin = seed()
         server = ServerProcess(self, {})
         self.addCleanup(server.kill)
-        story = Neighbourhood(await server.start(), Random(begin), rules.MOST_KEYS)
+        story = Deeds(await server.start(), Random(begin), rules.MOST_KEYS)
         await self.tell(begin, story, lambda s: self.die(s, server))
         await server.stop()
         self.assertNotIn("Traceback", server.log)
 
-    async def die(self, story: Neighbourhood, server: ServerProcess) -> None:
+    async def die(self, story: Deeds, server: ServerProcess) -> None:
         """Live for a while, be killed, and go on, some times."""
         quietly = {name: weight for name, weight in ALONE.items() if name != "restart"}
         for _ in range(DEATHS):
@@ -114,14 +114,12 @@ class ModelTest(WireTest):
             await server.start()
             await story.recover()
 
-    async def be_busy(self, story: Neighbourhood) -> None:
+    async def be_busy(self, story: Deeds) -> None:
         """Many things at once, until something is not answered."""
         while not story.unanswered:
             await story.together(TOGETHER, 3 * MOST_AT_ONCE)
 
-    async def tell(
-        self, number: int, story: Neighbourhood, live: Callable[[Neighbourhood], Any]
-    ) -> None:
+    async def tell(self, number: int, story: Deeds, live: Callable[[Deeds], Any]) -> None:
         """Live a story; if it ends badly, say what happened."""
         try:
             await story.move_in()

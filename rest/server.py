@@ -175,15 +175,15 @@ class Api(Resource):
         operation = Operation(self._request_ids())
         current_operation.set(operation)
         try:
-            answer = await self._answer(request, operation)
+            answer = _encoded(await self._answer(request, operation))
         except MatrixError as error:
-            answer = _refusal(error)
+            answer = _encoded(_refusal(error))
         except CancelledError:
             return
         except Exception:
             self._log.failure("The request failed")
             body = {"errcode": "M_UNKNOWN", "error": "The server made a mistake; see its log"}
-            answer = Answer(body, status=500)
+            answer = _encoded(Answer(body, status=500))
         self._metrics.answered(operation, answer.status, perf_counter() - began)
         await _write(request, answer, operation.request_id)
 
@@ -267,6 +267,13 @@ def _address(request: Request) -> str:
     return host or "local"
 
 
+def _encoded(answer: Answer) -> Answer:
+    """The answer with its JSON written out."""
+    if not isinstance(answer.body, bytes | AsyncIterator):
+        answer.body = orjson.dumps(answer.body)
+    return answer
+
+
 async def _write(request: Request, answer: Answer, request_id: str) -> None:
     if request._disconnected:
         return
@@ -281,9 +288,9 @@ async def _write(request: Request, answer: Answer, request_id: str) -> None:
     if isinstance(answer.body, AsyncIterator):
         await _write_parts(request, answer.body)
         return
-    body = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
-    headers.setRawHeaders(b"content-length", [str(len(body)).encode()])
-    request.write(body)
+    assert isinstance(answer.body, bytes)
+    headers.setRawHeaders(b"content-length", [str(len(answer.body)).encode()])
+    request.write(answer.body)
     request.finish()
 
 

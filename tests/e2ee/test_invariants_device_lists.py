@@ -262,7 +262,9 @@ class Meetings(Stories):
         await self.bob.person.join(self.garden)
         await self.bobs.hears()
         await self.leave(self.bob, self.garden)
-        await self.carol.person.join(self.garden)
+        for each in (self.carol, self.dave):
+            await each.person.join(self.garden)
+        await self.leave(self.dave, self.garden)
         self.assertEqual(await self.bobs.hears(), ([], ["alice"]))
 
 

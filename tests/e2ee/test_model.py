@@ -19,7 +19,7 @@ STORIES = 3
 ROUNDS = 250
 """In each round something happens alone, and some things happen at the same time."""
 MOST_AT_ONCE = 8
-DEATHS = 4
+DEATHS = 8
 FEW_KEYS = 20
 
 # The larger the number, the more often it happens.
@@ -101,7 +101,7 @@ class ModelTest(WireTest):
         """Live for a while, be killed, and go on, some times."""
         quietly = {name: weight for name, weight in ALONE.items() if name != "restart"}
         for _ in range(DEATHS):
-            for _ in range(15):
+            for _ in range(6):
                 await story.alone(quietly)
                 await story.together(TOGETHER, MOST_AT_ONCE)
             story.may_die = True

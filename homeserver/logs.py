@@ -44,7 +44,7 @@ class JsonLines:
 def begin_logging(out: TextIO, level: LogLevel = LogLevel.info) -> None:
     """Send everything that is logged in this process to ``out``. Once, by the command line."""
     wanted = LogLevelFilterPredicate(defaultLogLevel=level)
-    for noisy in ("twisted.web", "twisted.internet", "txredisapi", "stdout"):
+    for noisy in ("twisted.web", "twisted.internet", "log_legacy"):
         wanted.setLogLevelForNamespace(noisy, LogLevel.warn)
     observer = FilteringLogObserver(JsonLines(out), [wanted])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)

@@ -106,6 +106,7 @@ class HearthSite(Site):
     protocol = Channel  # type: ignore[assignment]
     requestFactory = BoundedRequest
     displayTracebacks = False
+    noisy = False
 
     def __init__(self, resource: IResource, router: Router, reactor: IReactorTime) -> None:
         super().__init__(

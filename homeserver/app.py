@@ -10,6 +10,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from attrs import define
+from twisted.internet.base import DelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -63,14 +64,18 @@ class App:
     egress: Egress
     background: Background
     workers: ThreadPool
+    schemas: Schemas
     site: Site
     first_token: str | None = None
     _housekeeping: LoopingCall | None = None
+    _preparing: DelayedCall | None = None
 
     async def start(self) -> None:
         """Everything that needs the reactor. Afterwards requests can be answered."""
         self.people.passwords.start()
         self.workers.start()
+        # Soon, but not while the first client waits for its first answer.
+        self._preparing = self.reactor.callLater(1, self.workers.callInThread, self.schemas.prepare)
         self.syncing.presence.start()
         self.first_token = await self.people.sign_up.first_token()
         self._housekeeping = LoopingCall(self._keep_house)
@@ -81,6 +86,8 @@ class App:
         """The reverse. What was acknowledged is safe already; this ends what is under way."""
         if self._housekeeping is not None:
             self._housekeeping.stop()
+        if self._preparing is not None and self._preparing.active():
+            self._preparing.cancel()
         self.syncing.presence.stop()
         self.syncing.typing.stop_all()
         # In the background, so that a database that is away keeps nobody from stopping.
@@ -166,7 +173,8 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     position_in = partial(_position_in, storage.stream)
     router = Router(routes(config, rooms, people, encryption, syncing, media, position_in))
     access = Access(people.sessions)
-    api = Api(router, access, Schemas(), limits, metrics, lambda: token_hex(8))
+    schemas = Schemas()
+    api = Api(router, access, schemas, limits, metrics, lambda: token_hex(8))
     return App(
         config=config,
         reactor=reactor,
@@ -180,6 +188,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         egress=Egress(reactor, config.allow_private_addresses),
         background=background,
         workers=workers,
+        schemas=schemas,
         site=HearthSite(api, router, reactor),
     )
 

@@ -32,7 +32,7 @@ _WORDS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
 
 
 class Schemas:
-    """All schemas of request bodies, each compiled when it is first needed.
+    """All schemas of request bodies, compiled by ``prepare`` or when one is first needed.
 
     Built once by the composition root. Bodies are JSON as orjson reads it: no lone surrogates,
     integers of at most 64 bits.
@@ -64,6 +64,11 @@ class Schemas:
         refusal = next(self.refusals(name, value), None)
         if refusal is not None:
             raise refusal
+
+    def prepare(self) -> None:
+        """Compile them all, so that no request has to wait for it. Takes a while: for a thread."""
+        for name in self._files.keys() - HOT.keys():
+            self._validator(name)
 
     def refusals(self, name: str, value: Any) -> Iterator[MatrixError]:
         """Everything that the schema itself has against a body, hand-written check or not."""

@@ -153,6 +153,27 @@ class TimelineTest(Neighbours):
         section = await self.news(self.bob, answer["next_batch"], filter=lazy)
         self.assertEqual(state_types(section), [])
 
+    async def test_who_comes_back_hears_who_has_left_meanwhile(self) -> None:
+        """Or a client would go on to encrypt for them."""
+        carol = await self.hearth.person("carol")
+        await carol.join(self.room)
+        lazy = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 1}}}
+        inside = (await self.bob.sync(filter=lazy))["next_batch"]
+        await self.bob.ask("POST", f"/rooms/{self.room}/leave", {})
+        outside = (await self.bob.sync(since=inside, filter=lazy))["next_batch"]
+        await carol.ask("POST", f"/rooms/{self.room}/leave", {})
+        later = (await self.bob.sync(since=outside, filter=lazy))["next_batch"]
+        await self.alice.say(self.room, "it is quiet here")
+        await self.bob.join(self.room)
+        for since in (inside, outside, later):
+            section = await self.news(self.bob, since, filter=lazy)
+            members = {
+                event["state_key"]: event["content"]["membership"]
+                for event in section["state"]["events"]
+                if event["type"] == "m.room.member"
+            }
+            self.assertEqual(members.get(carol.id), "leave", since)
+
     async def test_the_sender_knows_their_own_message_again(self) -> None:
         first = await self.alice.sync()
         other = await self.hearth.log_in(self.alice)

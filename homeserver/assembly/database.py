@@ -7,7 +7,6 @@ from attrs import frozen
 from homeserver.config import Config
 from homeserver.metrics import Metrics
 from storage.engine import Engine
-from storage.postgres import PostgresEngine
 from storage.sqlite import SqliteEngine
 from storage.store import Store
 from storage.stream import Stream
@@ -26,6 +25,9 @@ def engine_for(config: Config) -> Engine:
     kind, _, rest_ = config.database.partition(":")
     if kind == "sqlite":
         return SqliteEngine(config.data / rest_)
+    # Imported late: without PostgreSQL its driver would only take memory.
+    from storage.postgres import PostgresEngine
+
     return PostgresEngine(config.database)
 
 

@@ -1,6 +1,7 @@
 """A joined or left room in an answer of /sync: timeline, state, summary."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import pairwise
 from typing import Any
 
 from attrs import frozen
@@ -92,7 +93,7 @@ class RoomView:
         sight: Sight | None,
     ) -> tuple[dict[str, Any], bool]:
         """``known`` is the number of the event up to which the client knows the state."""
-        state = await self._state(request, room, timeline, known)
+        state = await self._state(request, room, timeline, known, sight)
         bundles = await self._bundles(request, timeline, sight)
         now = self.clock()
         section: dict[str, Any] = {
@@ -142,7 +143,12 @@ class RoomView:
         )
 
     async def _state(
-        self, request: SyncRequest, room: Room, timeline: Timeline, known: int
+        self,
+        request: SyncRequest,
+        room: Room,
+        timeline: Timeline,
+        known: int,
+        sight: Sight | None,
     ) -> Sequence[Event]:
         """What the client must know of the state besides the timeline."""
         at_end = request.state_after is not None
@@ -153,7 +159,10 @@ class RoomView:
             state = await self.timelines.state_between(room, known, edge)
         if not request.filter.lazy_load_members:
             return state
-        return self._with_lazy_members(request, room, timeline, state, known)
+        missed: set[str] = set()
+        if known == 0 and sight is not None and request.since is not None:
+            missed = _missed(room, sight, await self.timelines.seq_at(room, request.since.position))
+        return self._with_lazy_members(request, room, timeline, state, known, missed)
 
     async def _whole_state(
         self, request: SyncRequest, room: Room, timeline: Timeline, edge: int
@@ -170,9 +179,10 @@ class RoomView:
         timeline: Timeline,
         state: Iterable[Event],
         known: int,
+        missed: Set[str],
     ) -> Sequence[Event]:
         """Members only as far as the timeline, the summary or a gap needs them."""
-        needed = {event.sender for event in timeline.events}
+        needed = {event.sender for event in timeline.events} | missed
         if known == 0:
             needed |= {request.user_id, *_heroes(room, request.user_id)}
         shown = {
@@ -189,6 +199,22 @@ class RoomView:
         )
         already = {event.event_id for event in members}
         return [event for event in state if event.event_id not in already] + members
+
+
+def _missed(room: Room, sight: Sight, synced: int) -> set[str]:
+    """Whose membership changed while the person was out of the room.
+
+    The client still has the members it saw when they left, and would go on to encrypt for somebody
+    who has left since. ``synced`` is the number of the event up to which it has asked before.
+    """
+    if sight.membership_at(synced) != "join":
+        ends = [end for (_, was), (end, _) in pairwise(sight.steps) if was == "join"]
+        synced = max((end for end in ends if end <= synced), default=room.seq)
+    return {
+        event.state_key or ""
+        for event in room.state
+        if event.type == _MEMBER and event.seq > synced
+    }
 
 
 def _summary(room: Room, user_id: str) -> dict[str, Any]:

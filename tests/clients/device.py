@@ -31,7 +31,8 @@ class Received:
 class Device:
     """A signed-in client. Subclasses drive one client library each.
 
-    ``arrivals`` counts how often /sync brought an event, so that a doubled one shows.
+    ``arrivals`` counts how often /sync brought an event, so that a doubled one shows; its order is
+    that of the first arrivals.
     """
 
     kind = ""
@@ -45,9 +46,8 @@ class Device:
         self.arrivals: Counter[str] = Counter()
         self.refusals: list[str] = []
 
-    def took(self, received: Received, fresh: bool = True) -> None:
+    def took(self, received: Received) -> None:
         self.received[received.event_id] = received
-        self.arrivals[received.event_id] += fresh
 
     async def reads(self, event_id: str, text: str) -> Received:
         """Wait until the event is here, was sent encrypted, and says ``text``."""
@@ -70,11 +70,20 @@ class Device:
     async def join(self, room_id: str) -> None:
         raise NotImplementedError
 
+    async def invite(self, room_id: str, user_id: str) -> None:
+        raise NotImplementedError
+
+    async def leave(self, room_id: str) -> None:
+        raise NotImplementedError
+
     async def is_invited(self, room_id: str) -> bool:
         raise NotImplementedError
 
     async def joined_members(self, room_id: str) -> set[str]:
-        """Who is in the room, as far as this device's own /sync has told it."""
+        """Who is in the room, as far as this device's own /sync has told it.
+
+        Nobody, if this device's person has left it.
+        """
         raise NotImplementedError
 
     async def knows(self, other: Device) -> bool:
@@ -116,6 +125,10 @@ class Device:
 
     async def wake(self) -> None:
         """The network is back: connect again without waiting for a back-off to end."""
+
+    async def sign_out(self) -> None:
+        """The server forgets the device; the client keeps still."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
+from chaos import a_neighbourhood_in_chaos
 from device import Device, Received
 from js_device import JsDevice
 from nio_device import NioDevice
@@ -371,4 +372,5 @@ JOURNEYS: list[Journey] = [
     key_backup,
     small_talk,
     a_killed_server,
+    a_neighbourhood_in_chaos,
 ]

@@ -110,8 +110,10 @@ class JsDevice(Device):
         """Take in what the process tells about this device."""
         if "refusal" in line:
             self.refusals.append(line["refusal"])
+        elif "arrived" in line:
+            self.arrivals[line["arrived"]] += 1
         else:
-            self.took(Received(**line["event"]), line["fresh"])
+            self.took(Received(**line["event"]))
 
     async def ask(self, command: str, **options: Any) -> Any:
         """Let the device run a command of devices.mjs; returns its result."""
@@ -133,6 +135,12 @@ class JsDevice(Device):
 
     async def join(self, room_id: str) -> None:
         await self.ask("join", room=room_id)
+
+    async def invite(self, room_id: str, user_id: str) -> None:
+        await self.ask("invite", room=room_id, user=user_id)
+
+    async def leave(self, room_id: str) -> None:
+        await self.ask("leave", room=room_id)
 
     async def is_invited(self, room_id: str) -> bool:
         return bool(await self.ask("isInvited", room=room_id))
@@ -176,6 +184,9 @@ class JsDevice(Device):
 
     async def wake(self) -> None:
         await self.ask("wake")
+
+    async def sign_out(self) -> None:
+        await self.ask("signOut")
 
     async def close(self) -> None:
         await self.ask("close")

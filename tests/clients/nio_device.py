@@ -58,6 +58,7 @@ class NioDevice(Device):
         client.add_ephemeral_callback(self._on_typing, nio.TypingNoticeEvent)
         client.add_ephemeral_callback(self._on_receipts, nio.ReceiptEvent)
         client.add_to_device_callback(self._on_verification, nio.KeyVerificationEvent)
+        client.add_response_callback(self._on_sync, nio.SyncResponse)
         self._syncing = asyncio.create_task(
             client.sync_forever(LONG_POLL_MS, sync_filter=TIMELINE, full_state=True)
         )
@@ -68,6 +69,7 @@ class NioDevice(Device):
         if "state_key" in source or "event_id" not in source:
             return
         unreadable = isinstance(event, nio.MegolmEvent)
+        self.arrivals[event.event_id] += 1
         self.took(
             Received(
                 room.room_id,
@@ -87,6 +89,12 @@ class NioDevice(Device):
         for receipt in event.receipts:
             self._receipts.setdefault(receipt.event_id, set()).add(receipt.user_id)
 
+    def _on_sync(self, answer: nio.SyncResponse) -> None:
+        """Forget the rooms that were left: nio keeps them as they were."""
+        for room_id in answer.rooms.leave:
+            if self.client.rooms.pop(room_id, None):
+                self.client.invalidate_outbound_session(room_id)
+
     async def create_room(self, invite: list[str], direct: bool = False) -> str:
         answer = await self.client.room_create(
             name=None if direct else "Our room",
@@ -99,6 +107,12 @@ class NioDevice(Device):
 
     async def join(self, room_id: str) -> None:
         good(await self.client.join(room_id))
+
+    async def invite(self, room_id: str, user_id: str) -> None:
+        good(await self.client.room_invite(room_id, user_id))
+
+    async def leave(self, room_id: str) -> None:
+        good(await self.client.room_leave(room_id))
 
     async def is_invited(self, room_id: str) -> bool:
         return room_id in self.client.invited_rooms
@@ -114,10 +128,14 @@ class NioDevice(Device):
         return other.device_id in known and not known[other.device_id].deleted
 
     async def send(self, room_id: str, event_type: str, content: dict[str, Any]) -> str:
-        answer = await self.client.room_send(
-            room_id, event_type, content, ignore_unverified_devices=True
-        )
-        return str(good(answer).event_id)
+        while True:
+            try:
+                answer = await self.client.room_send(
+                    room_id, event_type, content, ignore_unverified_devices=True
+                )
+            except (KeyError, nio.EncryptionError):
+                continue  # COMPAT(nio 0.26): /sync invalidated the session amid its sharing
+            return str(good(answer).event_id)
 
     async def renew_keys(self, room_id: str) -> None:
         self.client.invalidate_outbound_session(room_id)
@@ -192,11 +210,18 @@ class NioDevice(Device):
         if isinstance(event, nio.KeyVerificationStart):
             good(await self.client.accept_key_verification(event.transaction_id))
 
+    async def sign_out(self) -> None:
+        await self._stop_syncing()
+        good(await self.client.logout())
+
     async def close(self) -> None:
+        await self._stop_syncing()
+        await self.client.close()
+
+    async def _stop_syncing(self) -> None:
         if self._syncing is not None:
             self._syncing.cancel()
             await asyncio.gather(self._syncing, return_exceptions=True)
-        await self.client.close()
 
 
 def good(answer: Any) -> Any:

@@ -54,7 +54,8 @@ class Neighbourhood:
         return device
 
     def _new_device(self, person: Person, kind: str) -> NioDevice | JsDevice:
-        label = f"device {len(person.devices) + 1}"
+        number = sum(device.owner == person.user for device in self.devices) + 1
+        label = f"device {number}"
         device = (
             NioDevice(person.user, label, self.server.url)
             if kind == NIO
@@ -112,7 +113,11 @@ async def ready_to_talk(room: str, people: Iterable[Person]) -> None:
         async def sees_everybody() -> bool:
             return await device.joined_members(room) == everybody
 
-        await until(f"{device.name} sees all members of {room}", sees_everybody)
+        try:
+            await until(f"{device.name} sees all members of {room}", sees_everybody)
+        except AssertionError as error:
+            seen = await device.joined_members(room)
+            raise AssertionError(f"{error}; only one side has {seen ^ everybody}") from None
         for other in devices:
             if other is not device:
                 await until(f"{device.name} knows {other.name}", partial(device.knows, other))

@@ -6,6 +6,8 @@ import encryption from "matrix-encrypt-attachment";
 import {
     createClient,
     ClientEvent,
+    ConnectionError,
+    Filter,
     MatrixError,
     MatrixEventEvent,
     SyncState,
@@ -30,6 +32,7 @@ process.on("unhandledRejection", console.error); // a browser would go on, too
 RustBackupManager.maxBackupLoopStartDelayMillis = 200; // 10 s, to spread the load of many clients
 
 const RETRY_AFTER_MS = 200;
+const TIMELINE_LIMIT = 200; // no gaps, even after a while without the server
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -44,6 +47,13 @@ const withPassword = (user, password) => async (request) => {
         const { session } = error.data;
         return request({ type: "m.login.password", session, identifier, password });
     }
+};
+
+const timelines = (userId) => {
+    const filter = new Filter(userId);
+    filter.setUnreadThreadNotifications(true);
+    filter.setTimelineLimit(TIMELINE_LIMIT);
+    return filter;
 };
 
 class Device {
@@ -120,7 +130,7 @@ class Device {
         client.setMaxListeners(100);
         await client.initRustCrypto({ useIndexedDB: false });
         client.on(ClientEvent.Event, (event) => this.#arrived(event));
-        client.on(MatrixEventEvent.Decrypted, (event) => this.#show(event, false));
+        client.on(MatrixEventEvent.Decrypted, (event) => this.#show(event));
         client.on(CryptoEvent.VerificationRequestReceived, (request) => {
             this.#verification.follow(request);
         });
@@ -128,7 +138,8 @@ class Device {
             client.on(ClientEvent.Sync, (state) => state === SyncState.Prepared && resolve());
         });
         await client.startClient({
-            initialSyncLimit: 200,
+            initialSyncLimit: TIMELINE_LIMIT,
+            filter: timelines(userId),
             lazyLoadMembers: true,
             threadSupport: true,
         });
@@ -138,11 +149,12 @@ class Device {
 
     async #arrived(event) {
         if (!event.getRoomId() || !event.getId() || event.isState()) return;
+        this.#tell({ arrived: event.getId() }); // now: decryption does not keep the order
         await this.client.decryptEventIfNeeded(event);
-        this.#show(event, true);
+        this.#show(event);
     }
 
-    #show(event, fresh) {
+    #show(event) {
         this.#tell({
             event: {
                 room_id: event.getRoomId(),
@@ -153,7 +165,6 @@ class Device {
                 encrypted: event.isEncrypted(),
                 readable: !event.isDecryptionFailure(),
             },
-            fresh,
         });
     }
 
@@ -162,7 +173,7 @@ class Device {
     }
 
     async wake() {
-        this.client.retryImmediately();
+        this.client?.retryImmediately();
     }
 
     async close() {
@@ -179,6 +190,14 @@ class Device {
         await this.client.joinRoom(room);
     }
 
+    async invite({ room, user }) {
+        await this.client.invite(room, user);
+    }
+
+    async leave({ room }) {
+        await this.client.leave(room);
+    }
+
     async isInvited({ room }) {
         return this.client.getRoom(room)?.getMyMembership() === "invite";
     }
@@ -186,7 +205,9 @@ class Device {
     async joinedMembers({ room: roomId }) {
         const room = this.client.getRoom(roomId);
         if (room?.getMyMembership() !== "join" || !room.hasEncryptionStateEvent()) return [];
-        await room.loadMembersIfNeeded();
+        await room.loadMembersIfNeeded().catch((error) => {
+            if (!(error instanceof ConnectionError)) throw error;
+        });
         return room.getJoinedMembers().map((member) => member.userId);
     }
 

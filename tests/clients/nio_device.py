@@ -20,6 +20,22 @@ class WatchedClient(nio.AsyncClient):
     """nio's client; every refused request goes into ``refusals``."""
 
     refusals: list[str]
+    changed_meanwhile: set[str]
+
+    async def keys_query(self) -> Any:
+        """COMPAT(nio 0.26): its answer wipes out changes that /sync told of after the question."""
+        self.changed_meanwhile = set()
+        answer = await super().keys_query()
+        self.olm.add_changed_users(self.changed_meanwhile)
+        return answer
+
+    async def receive_response(self, response: Any) -> None:
+        """COMPAT(nio 0.26): without a room it heeds no changes, not even of its own person."""
+        await super().receive_response(response)
+        if isinstance(response, nio.SyncResponse):
+            changed = self.olm.tracked_users.intersection(response.device_list.changed)
+            self.olm.add_changed_users(changed)
+            self.changed_meanwhile |= changed
 
     async def send(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
         answer = await super().send(method, path, *args, **kwargs)
@@ -39,6 +55,7 @@ class NioDevice(Device):
         )
         self.client = WatchedClient(server_url, owner, config=config)
         self.client.refusals = self.refusals
+        self.client.changed_meanwhile = set()
         self._typing: dict[str, set[str]] = {}
         self._receipts: dict[str, set[str]] = {}
         self._syncing: asyncio.Task[None] | None = None

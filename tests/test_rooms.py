@@ -116,6 +116,16 @@ class MembershipTest(WireTest):
         joined = await self.bob.ask("GET", "/joined_rooms")
         self.assertEqual(joined["joined_rooms"], [room])
 
+    async def test_nobody_is_invited_who_is_not_here(self) -> None:
+        room = await self.alice.create_room()
+        stranger = "@nobody:localhost"
+        for method, path, body in (
+            ("POST", f"/rooms/{room}/invite", {"user_id": stranger}),
+            ("PUT", f"/rooms/{room}/state/m.room.member/{stranger}", {"membership": "invite"}),
+        ):
+            code, answer = await self.alice.call(method, path, body)
+            self.assertEqual((code, answer["errcode"]), (404, "M_NOT_FOUND"), path)
+
     async def test_an_invite_can_be_declined(self) -> None:
         room = await self.alice.create_room(invite=[self.bob.id], name="Party")
         seen = await self.bob.sync()

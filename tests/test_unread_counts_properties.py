@@ -160,7 +160,7 @@ class Server:
         membership = Membership(store, self.rooms, journal, memberships, lambda txn, user_id: True)
         self.membership = membership
         self.create = CreateRoom(store, journal, membership, RoomSettings(), "hearth.example")
-        self.send = Send(store, self.rooms, journal)
+        self.send = Send(store, self.rooms, journal, lambda txn, user_id: True)
         self.receipts = Receipts(store, self.rooms, AccountData(store), clock)
         self.rules = PersonalRules(store, self.spans)
         self.counts = PushCountsPart(store, self.spans, max_counters)

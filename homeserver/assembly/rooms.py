@@ -100,7 +100,7 @@ def assemble_rooms(config: Config, storage: Storage) -> Rooms:
         visibility=visibility,
         timelines=timelines,
         journal=journal,
-        send=Send(store, cache, journal),
+        send=Send(store, cache, journal, person_exists),
         membership=membership,
         create=create,
         families=FamilyRooms(create, membership, journal),

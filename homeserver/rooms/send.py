@@ -1,6 +1,6 @@
 """Sending: messages, state and redactions by somebody who is in the room."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -10,7 +10,7 @@ from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.journal import Journal, Sent
 from schema.canonical import check_canonical
-from schema.errors import BadAlias, BadJson, BadRequest, InvalidParam
+from schema.errors import BadAlias, BadJson, BadRequest, InvalidParam, NotFound
 from storage import events, rooms
 from storage.store import Store
 from storage.transaction import WriteTransaction
@@ -25,6 +25,7 @@ class Send:
     store: Store
     rooms: RoomCache
     journal: Journal
+    person_exists: Callable[[WriteTransaction, str], bool]
 
     async def message(
         self,
@@ -72,7 +73,7 @@ class Send:
 
         Raises:
             Forbidden: a rule of the room or of its type is broken.
-            NotFound: there is no such room.
+            NotFound: there is no such room, or nobody to invite.
             BadRequest: it is a membership of somebody, which has its own endpoints.
         """
         check_canonical(content)
@@ -85,8 +86,12 @@ class Send:
         if event_type == "m.room.canonical_alias":
             _check_alias_shape(content)
 
+        invites = event_type == "m.room.member" and content.get("membership") == "invite"
+
         def work(txn: WriteTransaction) -> str:
             room = self.rooms.head(txn, room_id)
+            if invites and not self.person_exists(txn, state_key):
+                raise NotFound(f"There is nobody called {state_key} on this server")
             current = room.state.get(event_type, state_key)
             if (
                 current is not None

@@ -7,7 +7,8 @@ from homeserver.config import Config
 from rest.routing import Access, Call, Route
 from schema.errors import NotFound, Unrecognized
 
-VERSIONS = [f"v1.{minor}" for minor in range(1, 20)]
+# Since 1.18 people can block invites: whoever claims it must honour that, and we do not yet.
+VERSIONS = [f"v1.{minor}" for minor in range(1, 18)]
 
 
 class DiscoveryApi:

@@ -1,6 +1,6 @@
 """What encryption needs from a server, put together."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from attrs import frozen
 
@@ -37,13 +37,12 @@ class Encryption:
 def assemble_encryption(
     store: Store,
     neighbours: Neighbours,
-    rooms_of: Callable[[str], Collection[str]],
     conflicts: Counter,
     clock: Callable[[], int],
     background: Background,
 ) -> Encryption:
-    """``neighbours`` and ``rooms_of`` tell who shares which rooms."""
-    announcer = Announcer(rooms_of)
+    """``neighbours`` tells who shares which rooms."""
+    announcer = Announcer(neighbours)
     keys = OneTimeKeys(store, _everybody, conflicts)
     log = IdentityLog(store, clock)
     return Encryption(

@@ -5,7 +5,7 @@ A change is written in the transaction of what caused it, so no key is ever publ
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -18,21 +18,23 @@ from storage.transaction import WriteTransaction
 
 
 class Neighbours(Protocol):
-    """Who shares a room with whom."""
+    """Whose devices somebody's clients have to know."""
 
-    def sharing(self, user_id: str) -> Collection[str]:
-        """Everyone who shares a joined room with a person now, and the person."""
+    def tracked_by(self, user_id: str) -> Collection[str]:
+        """Everyone who is in a joined room of a person's now or invited to it, and the person."""
+
+    def rooms_tracking(self, user_id: str) -> Collection[str]:
+        """The rooms whose members have to know a person's devices."""
 
     async def changes(self, user_id: str, since: int, upto: int) -> tuple[set[str], set[str]]:
-        """Whom a person has met, and from whom they have parted, after ``since``."""
+        """Who has come among the tracked after ``since``, and who is there no more."""
 
 
 @frozen
 class Announcer:
     """Writes changes of device lists and wakes those who see them."""
 
-    rooms_of: Callable[[str], Collection[str]]
-    """The rooms that a person has joined."""
+    neighbours: Neighbours
 
     def changed(self, txn: WriteTransaction, user_id: str, removed: Collection[str] = ()) -> None:
         """A person's devices, their names or their cross-signing keys are others than before."""
@@ -42,7 +44,7 @@ class Announcer:
             DeviceListChanged(
                 position=position,
                 users=(user_id,),
-                rooms=tuple(self.rooms_of(user_id)),
+                rooms=tuple(self.neighbours.rooms_tracking(user_id)),
                 user_id=user_id,
                 removed=tuple(removed),
             )
@@ -95,8 +97,8 @@ class DeviceLists:
         changed = set(met)
         if self._last > since:
             others = self._newest[EVERYONE]
-            sharing = self._neighbours.sharing(user_id)
-            changed |= {other for other in sharing if others.get(other, 0) > since}
+            tracked = self._neighbours.tracked_by(user_id)
+            changed |= {other for other in tracked if others.get(other, 0) > since}
             own = self._newest.get(user_id, {})
             changed |= {other for other, position in own.items() if position > since}
         return changed, left

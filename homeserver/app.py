@@ -148,7 +148,6 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     encryption = assemble_encryption(
         store,
         rooms.memberships,
-        rooms.memberships.rooms_of,
         conflicts,
         system_clock,
         background,

@@ -73,12 +73,13 @@ class Follower:
         self.token = answer["next_batch"]
 
     def sharing(self) -> set[str]:
-        """Everybody else in the rooms that the client knows."""
+        """Everybody else in the rooms that the client knows, and who is invited to them."""
         return {
             key
             for room in self.joined.values()
             for (event_type, key), event in room.state.items()
-            if event_type == "m.room.member" and event["content"].get("membership") == "join"
+            if event_type == "m.room.member"
+            and event["content"].get("membership") in ("join", "invite")
         } - {self.person.id}
 
     async def _merge_joined(self, room_id: str, section: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from homeserver.rooms.changes import EventAdded
-from homeserver.rooms.meetings import meetings
+from homeserver.rooms.meetings import IN_VIEW, meetings
 from storage import members
 from storage.freshness import Freshness
 from storage.members import Member, Step
@@ -23,6 +23,7 @@ class Memberships:
         self._store = store
         self._by_user: dict[str, dict[str, Member]] = defaultdict(dict)
         self._joined: dict[str, set[str]] = defaultdict(set)
+        self._invited: dict[str, set[str]] = defaultdict(set)
         self._steps_in_room = Freshness()
         self._steps_of_user = Freshness()
 
@@ -82,6 +83,17 @@ class Memberships:
             people |= self._joined[room_id]
         return people
 
+    def tracked_by(self, user_id: str) -> set[str]:
+        """Whose devices this person's clients track: everybody who shares a room or is invited."""
+        people = self.sharing(user_id)
+        for room_id in self.rooms_of(user_id):
+            people |= self._invited.get(room_id, set())
+        return people
+
+    def rooms_tracking(self, user_id: str) -> list[str]:
+        """The rooms whose members track this person: joined, and those that await them."""
+        return [m.room_id for m in self.of(user_id).values() if m.membership in IN_VIEW]
+
     async def steps_of(self, user_id: str, since: int, upto: int) -> list[Step]:
         """A person's membership events after one position and up to another."""
         if not self._steps_of_user.may_have_changed(user_id, since):
@@ -89,10 +101,10 @@ class Memberships:
         return await self._store.read(lambda txn: members.steps_of(txn, user_id, since, upto))
 
     async def changes(self, user_id: str, since: int, upto: int) -> tuple[set[str], set[str]]:
-        """Whom this person has met, and from whom they have parted, after ``since``.
+        """Whom this person's clients have to track, or need not any more, after ``since``.
 
-        Met are people who share a room with them now because one of the two has come in, whether
-        or not they shared another one before; parted are people who shared one and now share none.
+        Met are people whom they track because one of the two has come into a room or was invited,
+        whether or not they were tracked before; parted are people who were and are not.
         """
         own = await self.steps_of(user_id, since, upto)
         moved = [
@@ -103,15 +115,20 @@ class Memberships:
         if not moved:
             return set(), set()
         steps = await self._store.read(lambda txn: members.steps_in(txn, moved, since, upto))
-        met, parted = meetings(user_id, steps, self.joined)
-        sharing = self.sharing(user_id)
-        return met & sharing, parted - sharing
+        met, parted = meetings(
+            user_id,
+            steps,
+            lambda room_id: self._joined[room_id] | self._invited[room_id] - {user_id},
+        )
+        tracked = self.tracked_by(user_id)
+        return met & tracked, parted - tracked
 
     def _put(self, member: Member) -> None:
-        if member.membership == "join":
-            self._joined[member.room_id].add(member.user_id)
-        else:
-            self._joined[member.room_id].discard(member.user_id)
+        for membership, people in (("join", self._joined), ("invite", self._invited)):
+            if member.membership == membership:
+                people[member.room_id].add(member.user_id)
+            else:
+                people[member.room_id].discard(member.user_id)
         if member.forgotten:
             self._by_user[member.user_id].pop(member.room_id, None)
         else:

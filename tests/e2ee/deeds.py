@@ -184,13 +184,21 @@ class Deeds(Neighbourhood):
                 await self._owner("POST", f"/rooms/{room}/{verb}", {"user_id": user_id})
             self.world.parted(user_id, room)
 
+    async def invite(self) -> None:
+        """Somebody is invited and may come one day."""
+        user_id, room = self._known().user_id, self._room()
+        if self._keeps(room, user_id) and user_id not in self.world.rooms[room]:
+            self.told.append(f"{user_id} is invited to {room}")
+            await self._owner("POST", f"/rooms/{room}/invite", {"user_id": user_id})
+            self.world.awaits(user_id, room)
+
     async def decline(self) -> None:
-        """Somebody is invited and does not come."""
+        """Somebody who was invited does not come."""
         known, room = self._known(), self._room()
-        if self._keeps(room, known.user_id) and known.user_id not in self.world.rooms[room]:
+        if known.user_id in self.world.invited[room]:
             self.told.append(f"{known.user_id} declines {room}")
-            await self._owner("POST", f"/rooms/{room}/invite", {"user_id": known.user_id})
             await known.device.ok("POST", f"/rooms/{room}/leave")
+            self.world.parted(known.user_id, room)
 
     async def flood(self) -> None:
         """More one-time keys than a device may have."""

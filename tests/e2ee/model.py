@@ -4,6 +4,7 @@ Everything that is asked of the server begins and ends at a number of the model'
 overlaps may happen in either order; what does not must happen in this one.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import count
 from math import inf
@@ -82,9 +83,9 @@ class KnownDevice:
     early: set[str] = field(factory=set)
     """Whose change was told before whoever made it had the answer."""
     knew: set[str] = field(factory=set)
-    """With whom the person shared a room when ``since`` was given."""
+    """Whom the person's clients tracked when ``since`` was given."""
     together: set[str] = field(factory=set)
-    """With whom the person has shared one at some moment after it."""
+    """Whom they have tracked at some moment after it."""
 
     @property
     def user_id(self) -> str:
@@ -190,22 +191,22 @@ class KnownDevice:
                 raise Broken(f"{self.address}: {body} was left out: {came}")
         return came
 
-    def check_device_lists(self, answer: Json, began: int, sharing: set[str]) -> None:
+    def check_device_lists(self, answer: Json, began: int, tracked: set[str]) -> None:
         """Everybody is named whose devices have changed, and nobody else is."""
         if self.since is None:
             check(not changed(answer) and not left(answer), f"{self.address}: lists without token")
             return
         heard, parted = {*changed(answer)}, {*left(answer)}
-        must = {who for who, when in self.must.items() if when < began} & sharing
+        must = {who for who, when in self.must.items() if when < began} & tracked
         check(must <= heard, f"{self.address} is not told that {must - heard} changed")
-        strange = heard - ((self.must.keys() | self.may.keys()) & sharing)
+        strange = heard - ((self.must.keys() | self.may.keys()) & tracked)
         check(not strange, f"{self.address} is told that {strange} changed")
-        gone = self.knew - sharing
+        gone = self.knew - tracked
         check(gone <= parted, f"{self.address} is not told that {gone - parted} left")
-        strange = parted - (self.together - sharing)
+        strange = parted - (self.together - tracked)
         check(not strange, f"{self.address} is told that {strange} left")
 
-    def process(self, answer: Json, came: list[int], began: int, sharing: set[str]) -> None:
+    def process(self, answer: Json, came: list[int], began: int, tracked: set[str]) -> None:
         """The client has got the answer and goes on from there."""
         self.unacknowledged = {body: self.queue.pop(body) for body in came}
         # An answer without a token covers what it does not name: the client knows nobody yet.
@@ -218,7 +219,7 @@ class KnownDevice:
                 self.may[who] = when
         self.early |= {who for who in heard if self.may.get(who) == inf}
         self.may = {who: until for who, until in self.may.items() if until >= began}
-        self.knew, self.together = set(sharing), set(sharing)
+        self.knew, self.together = set(tracked), set(tracked)
 
 
 class World:
@@ -227,6 +228,7 @@ class World:
     def __init__(self) -> None:
         self.devices: dict[str, list[KnownDevice]] = {}
         self.rooms: dict[str, set[str]] = {}
+        self.invited: dict[str, set[str]] = defaultdict(set)
         self._clock = count()
 
     def now(self) -> int:
@@ -238,13 +240,14 @@ class World:
         """Every device of everybody."""
         return [known for devices in self.devices.values() for known in devices]
 
-    def sharing(self, user_id: str) -> set[str]:
-        """Everybody who is in a room with somebody, and they themselves."""
-        return {user_id}.union(*(who for who in self.rooms.values() if user_id in who))
+    def tracked_by(self, user_id: str) -> set[str]:
+        """Everybody in somebody's rooms, all whom these rooms await, and they themselves."""
+        rooms = (room for room, who in self.rooms.items() if user_id in who)
+        return {user_id}.union(*(self.rooms[room] | self.invited[room] for room in rooms))
 
     def sees(self, user_id: str) -> Iterable[KnownDevice]:
         """The devices that have to hear when somebody's devices change."""
-        return (known for who in self.sharing(user_id) for known in self.devices.get(who, ()))
+        return (known for known in self.everywhere if user_id in self.tracked_by(known.user_id))
 
     def changes(self, user_id: str) -> None:
         """Somebody's devices are about to change."""
@@ -267,21 +270,31 @@ class World:
 
         Those with whom they shared another one may be told once more, the rest must be.
         """
-        now, before = self.now(), self.sharing(user_id)
-        others = self.rooms[room] - {user_id}
+        now, before = self.now(), self.tracked_by(user_id)
+        self._comes(user_id, room)
         self.rooms[room].add(user_id)
-        for known in self.everywhere:
-            known.may[user_id] = now
+        self.invited[room].discard(user_id)
+        others = self.rooms[room] | self.invited[room] - {user_id}
         for known in self.devices[user_id]:
             known.may |= dict.fromkeys(others, now)
             known.must |= dict.fromkeys(others - before, now)
             known.together |= others
-        for other in others:
-            for known in self.devices[other]:
-                known.together.add(user_id)
-                if other not in before:
+
+    def awaits(self, user_id: str, room: str) -> None:
+        """Somebody was invited into a room, whose members have to know their devices now."""
+        self._comes(user_id, room)
+        self.invited[room].add(user_id)
+
+    def _comes(self, user_id: str, room: str) -> None:
+        now = self.now()
+        for known in self.everywhere:
+            known.may[user_id] = now
+            if known.user_id in self.rooms[room]:
+                if user_id not in self.tracked_by(known.user_id):
                     known.must[user_id] = now
+                known.together.add(user_id)
 
     def parted(self, user_id: str, room: str) -> None:
         """Somebody has left a room."""
         self.rooms[room].discard(user_id)
+        self.invited[room].discard(user_id)

@@ -168,16 +168,16 @@ class Neighbourhood:
         finally:
             known.is_busy = False
         known.unacknowledged = {}
-        sharing = self.world.sharing(known.user_id)
+        tracked = self.world.tracked_by(known.user_id)
         for answer in answers:
             came = known.check_messages(answer, began, overlapped=times > 1)
             self.told.append(f"{known.address} syncs{' in vain' * is_lost}: {came}")
-            known.check_device_lists(answer, began, sharing)
+            known.check_device_lists(answer, began, tracked)
             if is_quiet:
                 known.check_counts(answer)
             known.shown = max(known.shown, came, key=len)
         if not is_lost:
-            known.process(answers[-1], came, began, sharing)
+            known.process(answers[-1], came, began, tracked)
         return answers[-1]
 
     def _forgive(self, error: Exception) -> None:

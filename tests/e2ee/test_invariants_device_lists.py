@@ -257,6 +257,30 @@ class Meetings(Stories):
         await self.about("ban", self.carol, kitchen)
         self.assertEqual(await self.carols.hears(), ([], []))
 
+    async def test_17_who_is_invited_is_known_before_they_come(self) -> None:
+        """17: members send to invited people too, so they hear of their new devices in time."""
+        kitchen = await self.alice.person.create_room(preset="private_chat")
+        await self.alices.hears()
+        await self.about("invite", self.bob, kitchen)
+        self.assertEqual(await self.alices.hears(), (["bob"], []))
+        answering = await waiting(self.alice, await token(self.alice))
+        laptop = await self.town.person("bob", "LAPTOP")
+        await laptop.upload()
+        self.assertEqual(changed(await answering), [self.bob.user_id])
+        await self.town.server.restart()
+        self.assertEqual(await self.alices.hears(), (["bob"], []))
+        await self.leave(self.bob, kitchen)
+        self.assertEqual(await self.alices.hears(), ([], ["bob"]))
+        await laptop.reinstalled().upload()
+        self.assertEqual(await self.alices.hears(), ([], []))
+        # Who comes into the room later knows who is awaited there.
+        await self.about("invite", self.bob, kitchen)
+        await self.about("invite", self.carol, kitchen)
+        await self.carol.person.join(kitchen)
+        self.assertEqual(await self.carols.hears(), (["alice", "bob"], []))
+        await self.leave(self.carol, kitchen)
+        self.assertEqual(await self.carols.hears(), ([], ["alice", "bob"]))
+
     async def test_17_who_comes_after_one_has_left_was_never_met(self) -> None:
         """17: a client that parts from a room does not hear who has come into it since."""
         await self.bob.person.join(self.garden)

@@ -44,6 +44,7 @@ ALONE = {
     "lose_keys": 2,
     "lose": 2,
     "ban": 2,
+    "invite": 3,
     "decline": 2,
     "flood": 2,
     "upload_again": 2,

@@ -9,14 +9,15 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from e2e import public_keys
 from e2e.device_lists import Announcer
 from e2e.identity_log import IdentityLog
 from e2e.signatures import (
     check_cross_signing_key,
-    fingerprint,
     is_signature,
     signatures_by,
     signed_part,
+    without_signatures,
 )
 from schema.canonical import check_canonical, encode
 from schema.errors import (
@@ -189,7 +190,7 @@ def _check(txn: Transaction, user_id: str, keys: Keys) -> _Upload:
         valid = is_signature(signature, signed_part(keys[usage]), master)
         if not valid and (usage != "master" or signature is not None):
             raise InvalidSignature(f"{usage}_key has no valid signature by your master key")
-        kept = {k: v for k, v in keys[usage].items() if k not in ("signatures", "unsigned")}
+        kept = without_signatures(keys[usage])
         if valid:
             kept["signatures"] = {user_id: {by_master: signature}}
         json[usage] = encode(kept).decode()
@@ -200,7 +201,7 @@ def _check(txn: Transaction, user_id: str, keys: Keys) -> _Upload:
 def _by_devices(txn: Transaction, user_id: str, key: Json, master: str) -> list[Signature]:
     """The signatures of devices that a master key brings along; of unknown devices none."""
     found = []
-    own_devices = _fingerprints(txn, user_id)
+    own_devices = public_keys.of_devices(txn, user_id)
     for key_id, signature in signatures_by(key, user_id).items():
         public_key = own_devices.get(key_id)
         if public_key is not None:
@@ -245,17 +246,11 @@ def _target(
     public_key, json = theirs.get("master", (None, ""))
     if public_key != target:
         raise NotFound("There is no such device, and it is not the current master key")
-    signers = _fingerprints(txn, signer) if user_id == signer else _named(own, "user_signing")
+    signers = (
+        public_keys.of_devices(txn, signer) if user_id == signer else _named(own, "user_signing")
+    )
     return orjson.loads(json), signers
 
 
 def _named(keys: dict[str, tuple[str, str]], usage: str) -> dict[str, str]:
     return {f"ed25519:{keys[usage][0]}": keys[usage][0]} if usage in keys else {}
-
-
-def _fingerprints(txn: Transaction, user_id: str) -> dict[str, str]:
-    """The ed25519 keys of a person's devices, by key id."""
-    return {
-        f"ed25519:{device_id}": fingerprint(orjson.loads(json))
-        for device_id, json in device_keys.of_user(txn, user_id).items()
-    }

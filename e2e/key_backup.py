@@ -10,11 +10,23 @@ from typing import Any
 import orjson
 from orjson import Fragment
 
-from schema.errors import InvalidParam, NotFound, TooLarge, WrongRoomKeysVersion
+from e2e import public_keys
+from e2e.signatures import (
+    check_public_key,
+    is_signature,
+    signatures_by,
+    signed_part,
+    without_signatures,
+)
+from schema.canonical import check_canonical
+from schema.errors import InvalidParam, InvalidSignature, NotFound, TooLarge, WrongRoomKeysVersion
 from storage import key_backup
 from storage.key_backup import Session, Version
 from storage.store import Store
 from storage.transaction import Transaction, WriteTransaction
+
+MEGOLM = "m.megolm_backup.v1.curve25519-aes-sha2"
+"""The algorithm whose ``auth_data`` the specification describes."""
 
 LARGEST_SESSION = 65_536
 LARGEST_AUTH_DATA = 65_536
@@ -35,11 +47,19 @@ class KeyBackups:
         self._store = store
 
     async def create(self, user_id: str, algorithm: str, auth_data: Json) -> str:
-        """Start a new, empty backup, to which keys go from now on; its version."""
-        json = _auth_data(auth_data)
-        return str(
-            await self._store.write(lambda txn: key_backup.create(txn, user_id, algorithm, json))
-        )
+        """Start a new, empty backup, to which keys go from now on; its version.
+
+        Raises:
+            InvalidParam: the public key is malformed.
+            InvalidSignature: one of the person's own keys has not signed what it seems to have.
+        """
+        json = _auth_data(algorithm, auth_data)
+
+        def work(txn: WriteTransaction) -> str:
+            _check_signatures(txn, user_id, auth_data, {})
+            return str(key_backup.create(txn, user_id, algorithm, json))
+
+        return await self._store.write(work)
 
     async def describe(self, user_id: str, version: str | None) -> Json:
         """What there is to say about one backup, or about the current one.
@@ -64,8 +84,9 @@ class KeyBackups:
         Raises:
             NotFound: there is no such version.
             InvalidParam: the algorithm, or the version in the body, is another one.
+            InvalidParam, InvalidSignature: as ``create`` does.
         """
-        json = _auth_data(auth_data)
+        json = _auth_data(algorithm, auth_data)
 
         def work(txn: WriteTransaction) -> None:
             found = _get(txn, user_id, version)
@@ -73,6 +94,7 @@ class KeyBackups:
                 raise InvalidParam("The version in the body is not the one in the address")
             if algorithm != found.algorithm:
                 raise InvalidParam(f"The algorithm of this backup is {found.algorithm}")
+            _check_signatures(txn, user_id, auth_data, orjson.loads(found.auth_data))
             key_backup.set_auth_data(txn, user_id, found.version, json)
 
         await self._store.write(work)
@@ -223,8 +245,31 @@ def _state(etag: int, count: int) -> Json:
     return {"etag": str(etag), "count": count}
 
 
-def _auth_data(auth_data: Json) -> str:
+def _auth_data(algorithm: str, auth_data: Json) -> str:
+    """What describes a backup as the JSON to store, without a key that nobody could use."""
+    if algorithm == MEGOLM:
+        check_public_key(auth_data.get("public_key"), "auth_data.public_key")
     json = orjson.dumps(auth_data)
     if len(json) > LARGEST_AUTH_DATA:
         raise TooLarge(f"auth_data must not be larger than {LARGEST_AUTH_DATA} bytes")
     return json.decode()
+
+
+def _check_signatures(txn: Transaction, user_id: str, auth_data: Json, stored: Json) -> None:
+    """Refuse a signature that one of the person's keys has not made.
+
+    What a key that is not known here has signed is for clients to judge: the device may be gone,
+    the identity another one. What is stored already stays, even if the device has other keys now.
+    """
+    known = {**public_keys.of_devices(txn, user_id), **public_keys.of_identity(txn, user_id)}
+    signatures = signatures_by(auth_data, user_id).items()
+    by_known = {key_id: text for key_id, text in signatures if key_id in known}
+    if not by_known:
+        return
+    check_canonical(auth_data, "auth_data")
+    message = signed_part(auth_data)
+    is_same = without_signatures(auth_data) == without_signatures(stored)
+    kept = signatures_by(stored, user_id) if is_same else {}
+    for key_id, signature in by_known.items():
+        if signature != kept.get(key_id) and not is_signature(signature, message, known[key_id]):
+            raise InvalidSignature(f"auth_data: the signature by {key_id} is not valid")

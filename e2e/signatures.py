@@ -27,7 +27,12 @@ Json = dict[str, Any]
 
 def signed_part(signed: Mapping[str, Any]) -> bytes:
     """What a signature of an object is made of: canonical JSON without signatures and unsigned."""
-    return encode({k: v for k, v in signed.items() if k not in ("signatures", "unsigned")})
+    return encode(without_signatures(signed))
+
+
+def without_signatures(signed: Mapping[str, Any]) -> Json:
+    """An object without what a signature does not cover."""
+    return {k: v for k, v in signed.items() if k not in ("signatures", "unsigned")}
 
 
 def signatures_by(signed: Mapping[str, Any], user_id: str) -> dict[str, str]:
@@ -68,7 +73,7 @@ def check_device_keys(keys: Json, user_id: str, device_id: str) -> str:
         if owner != device_id:
             raise InvalidParam(f"device_keys.keys: {name!r} does not end in the device id")
         if algorithm in ("ed25519", "curve25519"):
-            _check_key(key, f"device_keys.keys.{name}")
+            check_public_key(key, f"device_keys.keys.{name}")
     for algorithm in ("ed25519", "curve25519"):
         if f"{algorithm}:{device_id}" not in keys["keys"]:
             raise InvalidParam(f"device_keys.keys must hold {algorithm}:{device_id}")
@@ -96,7 +101,7 @@ def check_one_time_keys(
         if not 0 < len(key_id.encode()) <= LONGEST_KEY_ID:
             raise InvalidParam(f"{place}: the key id must have 1 to {LONGEST_KEY_ID} bytes")
         check_canonical(key, place)
-        _check_key(key["key"], f"{place}.key")
+        check_public_key(key["key"], f"{place}.key")
         stored = _with_own_signature(key, user_id, f"ed25519:{device_id}", fingerprint, place)
         checked[key_id] = _bounded(stored, LARGEST_KEY, place)
     return checked
@@ -119,9 +124,21 @@ def check_cross_signing_key(key: Json, user_id: str, usage: str) -> str:
     ((name, public_key),) = key["keys"].items()
     if name != f"ed25519:{public_key}":
         raise InvalidParam(f"{place}.keys must hold the key under the name ed25519:<the key>")
-    _check_key(public_key, f"{place}.keys.{name}")
+    check_public_key(public_key, f"{place}.keys.{name}")
     _bounded(key, LARGEST_KEY, place)
     return str(public_key)
+
+
+def check_public_key(key: Any, place: str) -> None:
+    """Refuse what is not 32 bytes in unpadded Base64.
+
+    Raises:
+        BadJson, InvalidParam: says what is wrong with ``place``.
+    """
+    if not isinstance(key, str):
+        raise BadJson(f"{place} must be a text")
+    if not _is_unpadded_base64(key, _KEY_BYTES):
+        raise InvalidParam(f"{place} must be {_KEY_BYTES} bytes in unpadded Base64")
 
 
 def fingerprint(device_keys: Mapping[str, Any]) -> str:
@@ -137,8 +154,7 @@ def _with_own_signature(
     signature = signatures_by(signed, user_id).get(key_id)
     if not is_signature(signature, signed_part(signed), public_key):
         raise InvalidSignature(f"{place} has no valid signature by {key_id} of {user_id}")
-    kept = {k: v for k, v in signed.items() if k not in ("signatures", "unsigned")}
-    return {**kept, "signatures": {user_id: {key_id: signature}}}
+    return {**without_signatures(signed), "signatures": {user_id: {key_id: signature}}}
 
 
 def _bounded(value: Json, most: int, place: str) -> str:
@@ -146,13 +162,6 @@ def _bounded(value: Json, most: int, place: str) -> str:
     if len(json) > most:
         raise TooLarge(f"{place} is larger than {most} bytes")
     return json.decode()
-
-
-def _check_key(key: Any, place: str) -> None:
-    if not isinstance(key, str):
-        raise BadJson(f"{place} must be a text")
-    if not _is_unpadded_base64(key, _KEY_BYTES):
-        raise InvalidParam(f"{place} must be {_KEY_BYTES} bytes in unpadded Base64")
 
 
 def _is_unpadded_base64(text: str, size: int) -> bool:

@@ -211,7 +211,7 @@ class Neighbourhood:
         )
         await self.bob.join(self.room)
         self.event = await self.alice.say(self.room, "hello")
-        backup = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {}}
+        backup = {"algorithm": "org.example.backup", "auth_data": {}}
         answer = await self.alice.ask("POST", "/room_keys/version", backup)
         self.backup = answer["version"]
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from e2e.key_backup import is_better
-from tests.olm_devices import Device, Json, Stories
+from tests.olm_devices import Device, Identity, Json, Stories
 
 VERSION = "/room_keys/version"
 KEYS = "/room_keys/keys"
 ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
+PUBLIC_KEY, OTHER_KEY, NEW_KEY = (f"{letter}{42 * 'A'}" for letter in "AEI")
 GARDEN, KITCHEN = "!garden:localhost", "!kitchen:localhost"
 
 
@@ -28,7 +29,7 @@ def key(index: int = 0, forwarded: int = 0, verified: bool = False, data: str = 
 class KeyBackupStories(Stories):
     """Over the wire."""
 
-    async def create(self, who: Device, public_key: str = "abc") -> str:
+    async def create(self, who: Device, public_key: str = PUBLIC_KEY) -> str:
         body = {"algorithm": ALGORITHM, "auth_data": {"public_key": public_key}}
         return str((await who.ok("POST", VERSION, body))["version"])
 
@@ -55,12 +56,14 @@ class KeyBackupStories(Stories):
 
     async def test_versions_count_up_and_a_deleted_number_is_not_used_again(self) -> None:
         alice, bob = await self.town.people("alice", "bob")
-        self.assertEqual([await self.create(alice, k) for k in "ab"], ["1", "2"])
+        self.assertEqual([await self.create(alice, k) for k in (PUBLIC_KEY, OTHER_KEY)], ["1", "2"])
         self.assertEqual(await self.create(bob), "1")
-        described = {"algorithm": ALGORITHM, "auth_data": {"public_key": "b"}, "count": 0}
+        described = {"algorithm": ALGORITHM, "auth_data": {"public_key": OTHER_KEY}, "count": 0}
         current = await alice.ok("GET", VERSION)
         self.assertEqual(current, {**described, "version": "2", "etag": "0"})
-        self.assertEqual((await alice.ok("GET", f"{VERSION}/1"))["auth_data"]["public_key"], "a")
+        self.assertEqual(
+            (await alice.ok("GET", f"{VERSION}/1"))["auth_data"]["public_key"], PUBLIC_KEY
+        )
         await alice.ok("DELETE", f"{VERSION}/2")
         self.assertEqual(await alice.ok("DELETE", f"{VERSION}/2"), {}, "once more is fine")
         self.assertEqual((await alice.ok("GET", VERSION))["version"], "1")
@@ -72,20 +75,82 @@ class KeyBackupStories(Stories):
     async def test_only_the_auth_data_can_change(self) -> None:
         alice = await self.town.person("alice")
         version = await self.create(alice)
-        body: Json = {"algorithm": ALGORITHM, "auth_data": {"public_key": "new"}}
+        body: Json = {"algorithm": ALGORITHM, "auth_data": {"public_key": NEW_KEY}}
         await alice.ok("PUT", f"{VERSION}/{version}", body)
         await alice.ok("PUT", f"{VERSION}/{version}", {**body, "version": version})
-        self.assertEqual((await alice.ok("GET", VERSION))["auth_data"], {"public_key": "new"})
+        self.assertEqual((await alice.ok("GET", VERSION))["auth_data"], {"public_key": NEW_KEY})
         for change, path, refusal in (
             ({"version": "7"}, version, (400, "M_INVALID_PARAM")),
             ({"algorithm": "m.other"}, version, (400, "M_INVALID_PARAM")),
-            ({"auth_data": {"x": "y" * 70_000}}, version, (413, "M_TOO_LARGE")),
+            (
+                {"auth_data": {"public_key": NEW_KEY, "x": "y" * 70_000}},
+                version,
+                (413, "M_TOO_LARGE"),
+            ),
             ({}, "7", (404, "M_NOT_FOUND")),
             ({}, "one", (404, "M_NOT_FOUND")),
             ({}, "9" * 40, (404, "M_NOT_FOUND")),
         ):
             answer = await alice.refused("PUT", f"{VERSION}/{path}", {**body, **change})
             self.assertEqual(answer, refusal)
+
+    async def test_a_broken_key_or_signature_of_a_backup_reaches_nobody(self) -> None:
+        """Other devices would trust the key, or refuse the backup, on the strength of it."""
+        alice, bob = await self.town.people("alice", "bob")
+        identity = Identity(alice)
+        for each in (alice, bob):
+            await each.upload()
+        await alice.ok("POST", "/keys/device_signing/upload", identity.upload())
+        good = alice.sign(identity.sign("master", {"public_key": PUBLIC_KEY}))
+        other = alice.sign({"public_key": OTHER_KEY})["signatures"]
+        by_phone, by_master = good["signatures"][alice.user_id].items()
+        unknown = {alice.user_id: {"ed25519:GONE": "x"}, bob.user_id: {"ed25519:PHONE": "y"}}
+        for auth_data, refusal in (
+            ({}, (400, "M_BAD_JSON")),
+            ({"public_key": 5}, (400, "M_BAD_JSON")),
+            ({"public_key": "abc"}, (400, "M_INVALID_PARAM")),
+            ({"public_key": f"{PUBLIC_KEY}="}, (400, "M_INVALID_PARAM")),
+            ({**good, "signatures": other}, (400, "M_INVALID_SIGNATURE")),
+            (
+                {**good, "signatures": {alice.user_id: {by_phone[0]: by_master[1]}}},
+                (400, "M_INVALID_SIGNATURE"),
+            ),
+            (
+                {**good, "signatures": {alice.user_id: {by_master[0]: by_phone[1]}}},
+                (400, "M_INVALID_SIGNATURE"),
+            ),
+            ({**good, "weight": 1.5}, (400, "M_BAD_JSON")),
+        ):
+            body = {"algorithm": ALGORITHM, "auth_data": auth_data}
+            self.assertEqual(await alice.refused("POST", VERSION, body), refusal, auth_data)
+            self.assertEqual(await alice.refused("GET", VERSION), (404, "M_NOT_FOUND"))
+        body = {"algorithm": ALGORITHM, "auth_data": {"public_key": PUBLIC_KEY}}
+        version = (await alice.ok("POST", VERSION, body))["version"]
+        body = {**body, "auth_data": {**good, "signatures": other}}
+        refused = (400, "M_INVALID_SIGNATURE")
+        self.assertEqual(await alice.refused("PUT", f"{VERSION}/{version}", body), refused)
+        for auth_data in (good, {**good, "signatures": unknown}, {**good, "signatures": []}):
+            body = {"algorithm": ALGORITHM, "auth_data": auth_data}
+            await alice.ok("PUT", f"{VERSION}/{version}", body)
+            self.assertEqual((await alice.ok("GET", VERSION))["auth_data"], auth_data)
+        body = {"algorithm": ALGORITHM, "auth_data": good}
+        self.assertNotEqual((await alice.ok("POST", VERSION, body))["version"], version)
+
+    async def test_a_signature_outlives_the_keys_that_made_it(self) -> None:
+        """Or a client could not add its own beside that of a device that was reinstalled."""
+        alice = await self.town.person("alice")
+        await alice.upload()
+        body = {"algorithm": ALGORITHM, "auth_data": alice.sign({"public_key": PUBLIC_KEY})}
+        version = (await alice.ok("POST", VERSION, body))["version"]
+        phone, laptop = alice.reinstalled(), await self.town.person("alice", "LAPTOP")
+        await phone.upload()
+        await laptop.upload()
+        both = {**body, "auth_data": laptop.sign(body["auth_data"])}
+        await laptop.ok("PUT", f"{VERSION}/{version}", both)
+        self.assertEqual((await phone.ok("GET", VERSION))["auth_data"], both["auth_data"])
+        other = {**both["auth_data"], "public_key": OTHER_KEY}
+        refusal = await phone.refused("PUT", f"{VERSION}/{version}", {**body, "auth_data": other})
+        self.assertEqual(refusal, (400, "M_INVALID_SIGNATURE"))
 
     async def test_what_is_stored_comes_back_on_each_of_the_three_levels(self) -> None:
         alice, bob = await self.town.people("alice", "bob")

@@ -171,7 +171,7 @@ class BackupInvariants(Stories):
         """21: an upload that fails leaves nothing, and many at once leave the true numbers."""
         alice = await self.town.person("alice")
         laptop = await self.town.person("alice", "LAPTOP")
-        version = await self.create(alice, "x")
+        version = await self.create(alice, olm.PkDecryption().public_key)
 
         async def put(who: Device, name: str) -> Json:
             body = {"rooms": {"!r:localhost": {"sessions": {name: self.session(name)}}}}

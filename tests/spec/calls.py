@@ -19,7 +19,7 @@ DOT = base64.b64decode(
 )
 BACKUP = {
     "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2",
-    "auth_data": {"public_key": "abcdefg", "signatures": {}},
+    "auth_data": {"public_key": 43 * "A", "signatures": {}},
 }
 BACKED_UP_KEY = {
     "first_message_index": 1,

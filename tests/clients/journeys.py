@@ -213,6 +213,24 @@ async def key_backup(town: Neighbourhood) -> None:
     await until("the fresh device is verified", lambda: is_cross_signed(fresh, fresh))
 
 
+async def a_shared_history(town: Neighbourhood) -> None:
+    """who is invited gets the keys of what was said before they came (js-sdk)"""
+    alice, bob = await town.people(alice=(JS,), bob=(JS,))
+    alices, bobs = cast(list[JsDevice], alice.devices + bob.devices)
+    for device, person in ((alices, alice), (bobs, bob)):
+        await device.ask("setUpCrossSigning", user=person.user, password=PASSWORD)
+    room = await group_room(town, [alice])
+    await ready_to_talk(room, [alice])
+    before = [await alices.say(room, f"before you came, {number}") for number in range(3)]
+    await alices.invite(room, bob.user_id)
+    await until("bob is invited", lambda: bobs.is_invited(room))
+    await bobs.join(room)
+    for number, event_id in enumerate(before):
+        await bobs.reads(event_id, f"before you came, {number}")
+    await ready_to_talk(room, [alice, bob])
+    await everybody_talks(room, [alice, bob])
+
+
 async def small_talk(town: Neighbourhood) -> None:
     """typing, receipts, edits, reactions, redactions and threads reach the other client"""
     alice, bob = await town.people(alice=(JS,), bob=(NIO,))
@@ -370,6 +388,7 @@ JOURNEYS: list[Journey] = [
     verification_on_nio,
     verification_on_js_sdk,
     key_backup,
+    a_shared_history,
     small_talk,
     a_killed_server,
     a_neighbourhood_in_chaos,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
@@ -37,6 +38,14 @@ def validator() -> ResponseValidator | None:
     """The specification's schemas; None where they are not at hand."""
     spec = find_spec()
     return None if spec is None else ResponseValidator(spec)
+
+
+def seed() -> int:
+    """Always the same one in continuous integration; otherwise a new one, or HEARTH_TEST_SEED."""
+    named = os.environ.get("HEARTH_TEST_SEED")
+    if named is not None:
+        return int(named)
+    return 1 if os.environ.get("CI") else Random().randrange(10**6)
 
 
 class Database:

@@ -385,3 +385,32 @@ class HistoryTest(Neighbours):
             page = await self.bob.messages(room, dir="f", limit=100)
             self.assertEqual(bodies(page["chunk"]), seen, setting)
             self.assertEqual(bodies(timeline(await self.bob.sync(), room)), seen, setting)
+
+    async def test_who_never_was_inside_hears_of_a_ban_and_of_nothing_else(self) -> None:
+        carol = await self.hearth.person("carol")
+        since = (await carol.sync())["next_batch"]
+        room = await self.alice.create_room(name="Plans", topic="a surprise for Carol")
+        for verb in ("ban", "unban"):
+            await self.alice.ask("POST", f"/rooms/{room}/{verb}", {"user_id": carol.id})
+            for query in ({}, {"use_state_after": "true"}, {"full_state": "true"}):
+                section = (await carol.sync(since, **query))["rooms"]["leave"][room]
+                state = section.get("state") or section["state_after"]
+                told = [event["state_key"] for event in state["events"]]
+                self.assertEqual((told, section["timeline"]["events"]), ([carol.id], []))
+                self.assertNotIn("summary", section)
+        everything = {"filter": {"room": {"include_leave": True}}}
+        for query in (everything, {**everything, "use_state_after": "true"}):
+            self.assertNotIn("surprise", str(await carol.sync(**query)))
+
+    async def test_who_comes_back_does_not_learn_who_was_there_meanwhile(self) -> None:
+        hidden = {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}
+        room = await self.alice.create_room(preset="public_chat", initial_state=[hidden])
+        await self.bob.join(room)
+        await self.bob.ask("POST", f"/rooms/{room}/leave")
+        carol = await self.hearth.person("carol")
+        await carol.join(room)
+        meanwhile = (await self.bob.sync())["next_batch"]
+        await carol.ask("POST", f"/rooms/{room}/leave")
+        await self.bob.join(room)
+        answer = await self.bob.ask("GET", f"/rooms/{room}/members?at={meanwhile}")
+        self.assertNotIn(carol.id, [event["state_key"] for event in answer["chunk"]])

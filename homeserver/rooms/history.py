@@ -157,11 +157,14 @@ class History:
         wanted: str | None,
         unwanted: str | None,
     ) -> list[Any]:
-        """The membership events of the room, now or at a place in it."""
+        """The membership events of the room, now or at a place in it.
+
+        Where the place is out of sight, those of the last moment before it that is not.
+        """
         room, sight = await self._enter(viewer, room_id)
         seq = min(sight.last, room.seq)
         if at is not None:
-            seq = min(seq, await self._seq_of(room, at, seq))
+            seq = sight.until(await self._seq_of(room, at, seq)).last
         keys = [("m.room.member", user_id) for user_id in room.state.memberships()]
         found = await self.timelines.state_at(room, seq, keys)
         memberships = room.state.memberships()

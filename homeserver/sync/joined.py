@@ -46,12 +46,10 @@ class RoomView:
         self, request: SyncRequest, room: Room, upto: int, until: int = EVER
     ) -> tuple[dict[str, Any], bool]:
         """A room that the client sees for the first time, up to event ``until``."""
-        sight = await self.visibility.sight(room, request.user_id)
-        if until != EVER:
-            sight = sight.until(until)
+        sight = (await self.visibility.sight(room, request.user_id)).until(until)
         self.lazy.forget(request.user_id, request.viewer.device_id, room.room_id)
         timeline = await self.timelines.newest(room, upto, request.filter.room.timeline, sight)
-        return await self._section(request, room, timeline, 0, sight)
+        return await self._section(request, room, timeline.until(sight.last), 0, sight)
 
     async def returned(
         self, request: SyncRequest, room: Room, since: int, upto: int
@@ -70,18 +68,21 @@ class RoomView:
     async def left(
         self, request: SyncRequest, room: Room, since: int, left_seq: int, upto: int
     ) -> dict[str, Any]:
-        """A room that the person has left, been removed from, or declined, after ``since``."""
+        """A room that the person has left, been removed from, or declined, after ``since``.
+
+        They are told so; of the rest nothing that came after the last event that they may see.
+        """
         sight = (await self.visibility.sight(room, request.user_id)).until(left_seq)
         timeline = await self.timelines.since(
             room, since, upto, request.filter.room.timeline, sight
         )
         known = await self.timelines.seq_at(room, since) if timeline.limited else timeline.before
-        capped = Timeline(
-            timeline.events, timeline.before, min(timeline.upto, left_seq), timeline.limited
-        )
-        if not any(event.seq == left_seq for event in capped.events) and not sight.sees(left_seq):
-            capped = Timeline([], left_seq, left_seq, limited=False)
-        section, _ = await self._section(request, room, capped, min(known, left_seq), sight)
+        seen = timeline.until(sight.last)
+        section, _ = await self._section(request, room, seen, min(known, seen.upto), sight)
+        own = room.state.get(_MEMBER, request.user_id)
+        if own is not None and not sight.sees(left_seq) and allows(request.filter.room.state, own):
+            told = client_event(own, request.viewer, self.clock(), with_room_id=False)
+            section[request.state_after or "state"]["events"].append(told)
         return section
 
     async def _section(
@@ -120,7 +121,9 @@ class RoomView:
                 ]
             },
         }
-        if known == 0 or any(event.type == _MEMBER for event in (*timeline.events, *state)):
+        is_inside = sight is None or sight.last == EVER
+        moved = known == 0 or any(event.type == _MEMBER for event in (*timeline.events, *state))
+        if is_inside and moved:
             section["summary"] = _summary(room, request.user_id)
         return section, bool(timeline.events or state or timeline.limited)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.room import Room
@@ -47,6 +47,10 @@ class Timeline:
     """The number of the last event that the stretch covers."""
     limited: bool
     """Whether something lies between this and what the client has."""
+
+    def until(self, seq: int) -> "Timeline":
+        """The same for somebody who may see nothing after the event with this number."""
+        return evolve(self, before=min(self.before, seq), upto=min(self.upto, seq))
 
 
 class Timelines:

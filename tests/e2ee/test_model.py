@@ -1,6 +1,5 @@
 """Anything in any order: what each device gets is compared with what a model says it must get."""
 
-import os
 from collections.abc import Callable
 from random import Random
 from time import sleep
@@ -13,7 +12,7 @@ from twisted.internet.task import deferLater
 from e2e import one_time_keys as rules
 from tests.e2ee.deeds import Deeds
 from tests.processes import ServerProcess
-from tests.support import Server, WireTest
+from tests.support import Server, WireTest, seed
 
 STORIES = 3
 ROUNDS = 250
@@ -54,14 +53,6 @@ ALONE = {
     "claim": 2,
     "restart": 1,
 }
-
-
-def seed() -> int:
-    """Always the same one in continuous integration; otherwise a new one, or HEARTH_TEST_SEED."""
-    named = os.environ.get("HEARTH_TEST_SEED")
-    if named is not None:
-        return int(named)
-    return 1 if os.environ.get("CI") else Random().randrange(10**6)
 
 
 class ModelTest(WireTest):

@@ -77,6 +77,7 @@ class App:
         # Soon, but not while the first client waits for its first answer.
         self._preparing = self.reactor.callLater(1, self.workers.callInThread, self.schemas.prepare)
         self.syncing.presence.start()
+        self.rooms.push.delivery.start()
         self.first_token = await self.people.sign_up.first_token()
         self._housekeeping = LoopingCall(self._keep_house)
         self._housekeeping.clock = self.reactor
@@ -92,6 +93,7 @@ class App:
         self.syncing.typing.stop_all()
         # In the background, so that a database that is away keeps nobody from stopping.
         self.background("Noting when devices were seen", self.people.last_seen.flush())
+        self.background("Noting what was pushed", self.rooms.push.delivery.stop())
         await self.background.finish()
         await self.egress.close()
         self.thumbnails.stop()
@@ -101,6 +103,7 @@ class App:
 
     def _keep_house(self) -> None:
         self.background("Noting when devices were seen", self._look_after_devices())
+        self.background("Noting what was pushed", self.rooms.push.delivery.note())
         self.background("Forgetting old to-device requests", self._forget_old_requests())
 
     async def _look_after_devices(self) -> None:
@@ -141,7 +144,8 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     ours = Ours(config.server_name)
     media = Media(reactor, store, files, thumbnails, ours, system_clock, random_token)
 
-    rooms = assemble_rooms(config, storage)
+    egress = Egress(reactor, config.allow_private_addresses)
+    rooms = assemble_rooms(config, reactor, storage, egress, background)
     conflicts = metrics.counter(
         "one_time_key_conflicts", "Uploads of another one-time key under an id that is taken"
     )
@@ -184,7 +188,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         encryption=encryption,
         syncing=syncing,
         thumbnails=thumbnails,
-        egress=Egress(reactor, config.allow_private_addresses),
+        egress=egress,
         background=background,
         workers=workers,
         schemas=schemas,
@@ -248,6 +252,7 @@ def _follow(
     rooms.cache.start_at(position)
     rooms.push.rules_part.start_at(position)
     rooms.push.counts.start_at(position)
+    rooms.push.delivery.start_at(position)
     encryption.lists.load()
     encryption.counts.load(position)
     encryption.queries.load(position)
@@ -266,6 +271,7 @@ def _follow(
         encryption.counts.follow,
         encryption.queries.follow,
         encryption.to_device_part.follow,
+        rooms.push.delivery.follow,
         *syncing.followers,
     ):
         stream.follow(follower)
@@ -302,6 +308,7 @@ def _gauges(
     }
     for name, sized in sizes.items():
         metrics.gauge(f"cache_{name}_entries", f"Entries in memory: {name}", sized.__len__)
+    metrics.gauge("pushes_waiting", "Notices to push gateways", rooms.push.delivery.__len__)
     metrics.gauge("sync_waiters", "Requests that wait in /sync", syncing.waiters.__len__)
     metrics.gauge(
         "writes_waiting", "Writes that wait for the committer", lambda: storage.store.waiting

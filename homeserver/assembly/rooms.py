@@ -1,10 +1,14 @@
 """Rooms and everything that happens in them, put together."""
 
+from typing import Any
+
 from attrs import frozen
 
+from federation_disabled.egress import Egress
 from homeserver.account_data import AccountData
 from homeserver.assembly.database import Storage
 from homeserver.assembly.push import Push, assemble_push
+from homeserver.background import Background
 from homeserver.clock import system_clock
 from homeserver.config import Config
 from homeserver.directory import Directory
@@ -67,7 +71,9 @@ class Rooms:
     profiles: Profiles
 
 
-def assemble_rooms(config: Config, storage: Storage) -> Rooms:
+def assemble_rooms(
+    config: Config, reactor: Any, storage: Storage, egress: Egress, background: Background
+) -> Rooms:
     store = storage.store
     cache = RoomCache(store)
     suspensions = Suspensions(store)
@@ -76,7 +82,7 @@ def assemble_rooms(config: Config, storage: Storage) -> Rooms:
     memberships.load(storage.stream.position)
     visibility = Visibility(store)
     timelines = Timelines(store, cache)
-    push = assemble_push(config, storage, cache)
+    push = assemble_push(config, reactor, storage, cache, memberships, egress, background)
     account_data = AccountData(store)
     hidden = HiddenRooms(store)
     hidden.load()

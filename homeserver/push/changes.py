@@ -14,6 +14,13 @@ class RulesChanged(Change):
 
 
 @frozen(kw_only=True)
+class PushersChanged(Change):
+    """Somebody has other pushers. Nothing of it shows in /sync."""
+
+    user_id: str
+
+
+@frozen(kw_only=True)
 class SpansBegun(Change):
     """From here on, other variants judge for a person: by room."""
 

@@ -66,6 +66,10 @@ class Counter:
             del self.threads[each]
         return True
 
+    def has_read(self, thread_id: str, seq: int) -> bool:
+        """Whether the event with this number, in this thread, has been read."""
+        return seq <= self._place(thread_id)
+
     def add(self, judged: Judged, verdict: int) -> None:
         """Count an event, or count it no more."""
         if judged.seq <= self._place(judged.thread_id):
@@ -168,6 +172,17 @@ class PushCountsPart:
 
         With ``threads`` each thread is counted for itself, and the main timeline as one.
         """
+        counters = await self._counters_of(user_id, rooms)
+        return {
+            room_id: counter.as_json(by_thread=threads) for room_id, counter in counters.items()
+        }
+
+    async def has_read(self, user_id: str, room_id: str, thread_id: str, seq: int) -> bool:
+        """Whether a person who has joined a room has read an event of it, by its number."""
+        counters = await self._counters_of(user_id, [room_id])
+        return room_id not in counters or counters[room_id].has_read(thread_id, seq)
+
+    async def _counters_of(self, user_id: str, rooms: Collection[str]) -> dict[str, Counter]:
         counters = {}
         missing = []
         for room_id in rooms:
@@ -181,9 +196,7 @@ class PushCountsPart:
             for room_id, counter in summed.items():
                 self._keep(user_id, room_id, counter)
             counters |= summed
-        return {
-            room_id: counter.as_json(by_thread=threads) for room_id, counter in counters.items()
-        }
+        return counters
 
     def _current(self, user_id: str, room_id: str) -> Counter | None:
         """The counter as of now; None if the database has to be asked."""

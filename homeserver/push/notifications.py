@@ -3,17 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
 from attrs import frozen
 
 from homeserver.clock import Clock
-from homeserver.push.conditions import PushEvent, RoomFacts
-from homeserver.push.evaluate import Audience, Member, evaluate
-from homeserver.push.room_facts import display_name, notification_levels
-from homeserver.push.spans import Spans
+from homeserver.push.actions import Actions
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import Viewer, client_event
-from homeserver.rooms.room import Room
 from storage import events, push
 from storage.events import Event
 from storage.push import JOINED, Notified
@@ -27,7 +22,7 @@ class Notifications:
 
     store: Store
     rooms: RoomCache
-    spans: Spans
+    actions: Actions
     clock: Clock
 
     async def page(
@@ -49,7 +44,9 @@ class Notifications:
             room = await self.rooms.get(event.room_id)
             page.append(
                 {
-                    "actions": self._actions(viewer.user_id, room, event, notified),
+                    "actions": self.actions.of(
+                        viewer.user_id, room, event, highlight=bool(notified.highlight)
+                    ),
                     "event": client_event(event, viewer, self.clock(), with_room_id=False),
                     "read": places.cover(event, notified.thread_id),
                     "room_id": event.room_id,
@@ -57,23 +54,6 @@ class Notifications:
                 }
             )
         return page, shown[-1].position if len(found) > limit and shown else None
-
-    def _actions(
-        self, user_id: str, room: Room, event: Event, notified: Notified
-    ) -> list[str | dict[str, Any]]:
-        """Those of the rule that matches today, if it still comes to what was told then."""
-        span = self.spans.find(user_id, room.room_id)
-        person = Member(user_id, display_name(room, user_id), self.spans.variant(span).rules)
-        facts = RoomFacts(
-            room.state.count("join"),
-            room.power_levels.level_of(event.sender),
-            notification_levels(room),
-        )
-        pushed = PushEvent({**orjson.loads(event.json), "room_id": event.room_id})
-        verdict = evaluate(pushed, facts, Audience([person])).verdict(person)
-        if verdict.notify and verdict.highlight == bool(notified.highlight):
-            return verdict.actions
-        return ["notify", {"set_tweak": "highlight"}] if notified.highlight else ["notify"]
 
 
 class _Places:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
+from homeserver.clock import Clock
+from homeserver.push.changes import PushersChanged
 from homeserver.push.sealing import Seal
 from homeserver.requester import Requester
 from schema.errors import InvalidParam, MissingParam, TooLarge
@@ -38,6 +40,7 @@ class Pushers:
 
     store: Store
     seal: Seal
+    clock: Clock
 
     async def all(self, user_id: str) -> list[dict[str, Any]]:
         """A person's pushers, as GET /pushers shows them."""
@@ -55,25 +58,46 @@ class Pushers:
         app_id, fingerprint = pusher["app_id"], self.seal.fingerprint(pusher["pushkey"])
         user_id = requester.user_id
         if pusher["kind"] is None:
-            await self.store.write(lambda txn: pushers.remove(txn, user_id, app_id, fingerprint))
+            await self.remove(user_id, app_id, fingerprint)
             return
         _check(pusher)
         shown = {name: pusher[name] for name in _SHOWN if pusher.get(name) is not None}
         sealed = self.seal.close(orjson.dumps(shown).decode())
-        stored = StoredPusher(user_id, app_id, fingerprint, requester.device_id, sealed)
+        device_id, now = requester.device_id, self.clock()
 
         def work(txn: WriteTransaction) -> None:
-            pushers.put(txn, stored)
+            since = txn.position()
+            pushers.put(
+                txn,
+                StoredPusher(user_id, app_id, fingerprint, device_id, sealed, now, since),
+            )
             if pushers.count(txn, user_id) > MAX_PUSHERS:
                 raise TooLarge(f"You can have {MAX_PUSHERS} pushers: remove one first")
+            changed = [user_id]
             if not pusher.get("append"):
-                pushers.remove_from_others(txn, user_id, app_id, fingerprint)
+                changed += pushers.remove_from_others(txn, user_id, app_id, fingerprint)
+            for each in changed:
+                _announce(txn, each)
+
+        await self.store.write(work)
+
+    async def remove(self, user_id: str, app_id: str, fingerprint: str) -> None:
+        """Remove a pusher; fine if it is gone already."""
+
+        def work(txn: WriteTransaction) -> None:
+            pushers.remove(txn, user_id, app_id, fingerprint)
+            _announce(txn, user_id)
 
         await self.store.write(work)
 
     def forget(self, txn: WriteTransaction, user_id: str, device_ids: Sequence[str]) -> None:
         """Inside a transaction: these devices are gone, and with them what they asked for."""
         pushers.remove_of_devices(txn, user_id, device_ids)
+        _announce(txn, user_id)
+
+
+def _announce(txn: WriteTransaction, user_id: str) -> None:
+    txn.announce(PushersChanged(position=txn.position(), user_id=user_id))
 
 
 def _check(pusher: Mapping[str, Any]) -> None:

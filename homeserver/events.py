@@ -14,13 +14,15 @@ from attrs import frozen
 from signedjson.types import SigningKey
 
 from homeserver.rooms.versions import RoomVersion
-from schema.canonical import check_canonical, encode
+from schema.canonical import check_canonical, check_encodable, encode, encode_loosely
 from schema.errors import BadJson, EventTooLarge
 
 MAX_EVENT_BYTES = 65536
 MAX_ID_BYTES = 255
 
 Pdu = dict[str, Any]
+Link = str | list[Any]
+"""How an event names an earlier one: its id, or a list of its id and its hashes."""
 
 _CREATE = "m.room.create"
 _REDACTION = "m.room.redaction"
@@ -66,24 +68,25 @@ def build(
     redacts: str | None = None,
     origin_server_ts: int,
     depth: int,
-    prev_event_ids: list[str],
-    auth_event_ids: list[str],
+    prev_events: list[Link],
+    auth_events: list[Link],
 ) -> Built:
     """Make a signed event that keeps the limits of the specification.
 
     ``room_id`` is None for a create event whose hash becomes the room id. What a redaction redacts
-    comes as ``redacts`` or in ``content``; it ends where the room version keeps it.
+    comes as ``redacts`` or in ``content``; it ends where the room version keeps it. Earlier events
+    are named as ``link_to`` says.
 
     Raises:
         EventTooLarge: the whole event or one of its texts is too large.
         BadJson: something in it has no canonical form.
     """
     pdu: Pdu = {
-        "auth_events": auth_event_ids,
+        "auth_events": auth_events,
         "content": content,
         "depth": depth,
         "origin_server_ts": origin_server_ts,
-        "prev_events": prev_event_ids,
+        "prev_events": prev_events,
         "sender": sender,
         "type": type,
     }
@@ -93,7 +96,11 @@ def build(
         pdu["state_key"] = state_key
     if type == _REDACTION:
         _place_redacts(version, pdu, redacts)
-    check_event_limits(pdu)
+    check_event_limits(version, pdu)
+    if version.event_id_alphabet is None:
+        # No other event of this server has the same room, depth and content.
+        unique = _base64(hashlib.sha256(_encode(version, pdu)).digest(), b"-_")
+        pdu["event_id"] = f"${unique}:{signer.server_name}"
     return sign(version, signer, pdu)
 
 
@@ -104,25 +111,32 @@ def sign(version: RoomVersion, signer: Signer, pdu: Pdu) -> Built:
     Raises:
         EventTooLarge: with both, the event is larger than 64 KiB.
     """
-    whole = encode(pdu)
+    whole = _encode(version, pdu)
     hashes = {"sha256": _base64(hashlib.sha256(whole).digest())}
     # Signature and reference hash cover the same bytes, so they are encoded once.
-    essence = encode(redact_pdu(version, {**pdu, "hashes": hashes}))
+    essence = _encode(version, redact_pdu(version, {**pdu, "hashes": hashes}))
     signature = _base64(signer.key.sign(essence).signature)
     added = {"hashes": hashes, "signatures": {signer.server_name: {signer.key_id: signature}}}
     if len(whole) + len(encode(added)) - len("}{") + len(",") > MAX_EVENT_BYTES:
         raise EventTooLarge(
             f"The event is larger than {MAX_EVENT_BYTES} bytes, the limit for a whole event"
         )
-    event_id = _event_id(version, essence)
+    event_id = _event_id(version, pdu, essence)
     return Built(event_id, pdu.get("room_id") or room_id_of(event_id), {**pdu, **added})
 
 
 def event_id_of(version: RoomVersion, pdu: Pdu) -> str:
-    """The event id: the reference hash of a PDU, redacted or not."""
-    essence = redact_pdu(version, pdu)
-    essence.pop("signatures", None)
-    return _event_id(version, encode(essence))
+    """The event id of a PDU, redacted or not: its reference hash, unless it has one."""
+    return _event_id(version, pdu, _essence(version, pdu))
+
+
+def link_to(version: RoomVersion, pdu: Pdu) -> Link:
+    """How later events of the room name this one, redacted or not."""
+    essence = _essence(version, pdu)
+    event_id = _event_id(version, pdu, essence)
+    if version.event_id_alphabet is not None:
+        return event_id
+    return [event_id, {"sha256": _base64(hashlib.sha256(essence).digest())}]
 
 
 def room_id_of(create_event_id: str) -> str:
@@ -130,8 +144,20 @@ def room_id_of(create_event_id: str) -> str:
     return "!" + create_event_id[1:]
 
 
-def check_event_limits(pdu: Pdu) -> None:
-    """Refuse a PDU with a text that is too long or a value without a canonical form.
+def check_json(version: RoomVersion, value: Any) -> None:
+    """Refuse what events of this room version cannot hold ("Canonical JSON" of each version).
+
+    Raises:
+        BadJson: names the path to it.
+    """
+    if version.canonical_json:
+        check_canonical(value)
+    else:
+        check_encodable(value)
+
+
+def check_event_limits(version: RoomVersion, pdu: Pdu) -> None:
+    """Refuse a PDU with a text that is too long or a value that it cannot hold.
 
     The size of the whole event is checked when it is signed (client-server API, "Size limits").
 
@@ -139,7 +165,7 @@ def check_event_limits(pdu: Pdu) -> None:
         EventTooLarge: type, state key or an id is longer than 255 bytes.
         BadJson: names the path to a value that an event cannot hold.
     """
-    check_canonical(pdu)
+    check_json(version, pdu)
     for name in _SHORT_TEXTS:
         text = pdu.get(name, "")
         if len(text) > MAX_ID_BYTES or len(text.encode()) > MAX_ID_BYTES:
@@ -166,7 +192,8 @@ def envelope_json(event: Built) -> str:
 def pdu_from(version: RoomVersion, client_text: str, envelope_text: str, room_id: str) -> Pdu:
     """The PDU back from its stored texts; redacted when the client's text was redacted."""
     pdu: Pdu = {**orjson.loads(client_text), **orjson.loads(envelope_text)}
-    del pdu["event_id"]
+    if version.event_id_alphabet is not None:
+        del pdu["event_id"]
     if not (version.room_id_from_create and pdu["type"] == _CREATE):
         pdu["room_id"] = room_id
     if version.redacts_in_content:
@@ -226,9 +253,23 @@ def _show_redacts(version: RoomVersion, client_event: dict[str, Any]) -> None:
         client_event["content"] = {**content, "redacts": client_event["redacts"]}
 
 
-def _event_id(version: RoomVersion, essence: bytes) -> str:
-    digest = hashlib.sha256(essence).digest()
-    return "$" + _base64(digest, version.event_id_alphabet)
+def _encode(version: RoomVersion, value: Any) -> bytes:
+    """What is hashed and signed."""
+    return encode(value) if version.canonical_json else encode_loosely(value)
+
+
+def _essence(version: RoomVersion, pdu: Pdu) -> bytes:
+    """What the reference hash covers (server-server API, "Calculating the reference hash for an
+    event")."""
+    essence = redact_pdu(version, pdu)
+    essence.pop("signatures", None)
+    return _encode(version, essence)
+
+
+def _event_id(version: RoomVersion, pdu: Pdu, essence: bytes) -> str:
+    if version.event_id_alphabet is None:
+        return str(pdu["event_id"])
+    return "$" + _base64(hashlib.sha256(essence).digest(), version.event_id_alphabet)
 
 
 def _base64(data: bytes, alphabet: bytes = b"+/") -> str:

@@ -1,13 +1,15 @@
-"""Signed JSON: what it may hold, and its one encoding.
+"""Signed JSON: what it may hold, and its encoding.
 
 The encoding is the Canonical JSON of the specification (appendices, "Canonical JSON"). orjson with
 sorted keys writes exactly these bytes for every value that ``check_canonical`` accepts;
 ``tests/test_canonical.py`` holds it against the canonicaljson library, code point by code point.
 """
 
+from math import isfinite
 from typing import Any
 
 import orjson
+from canonicaljson import encode_canonical_json
 
 from schema.errors import BadJson
 
@@ -26,6 +28,15 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
+def encode_loosely(value: Any) -> bytes:
+    """The same encoding for a value that passed ``check_encodable`` only.
+
+    The specification has no form for floats but the reference code that stands in it ("Canonical
+    JSON"), so this is what that code writes: the shortest text that gives the same double back.
+    """
+    return encode_canonical_json(value)
+
+
 def check_canonical(value: Any, name: str = "") -> None:
     """Refuse what has no canonical form: floats, large integers, lone surrogates, deep nesting.
 
@@ -35,10 +46,28 @@ def check_canonical(value: Any, name: str = "") -> None:
     Raises:
         BadJson: names the path to the first offender, starting with ``name``.
     """
-    try:
-        _check(value, 0)
-    except _NotCanonicalError as error:
-        raise BadJson(f"{_path(name, error.path)} {error.reason}") from None
+    _refuse(value, name, canonical=True)
+
+
+def check_encodable(value: Any, name: str = "") -> None:
+    """Refuse what cannot be written and read back unchanged. Floats and large integers can.
+
+    Raises:
+        BadJson: names the path to the first offender, starting with ``name``.
+    """
+    _refuse(value, name, canonical=False)
+
+
+def made_canonical(value: Any) -> Any:
+    """A value that passed ``check_encodable``, with every number made the nearest whole number
+    towards zero that canonical JSON can hold."""
+    if isinstance(value, dict):
+        return {key: made_canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [made_canonical(item) for item in value]
+    if type(value) in (int, float):
+        return max(-MAX_INTEGER, min(int(value), MAX_INTEGER))
+    return value
 
 
 def check_depth(value: Any) -> None:
@@ -69,7 +98,14 @@ class _NotCanonicalError(Exception):
         self.path: list[str | int] = []
 
 
-def _check(value: Any, depth: int) -> None:
+def _refuse(value: Any, name: str, *, canonical: bool) -> None:
+    try:
+        _check(value, 0, canonical)
+    except _NotCanonicalError as error:
+        raise BadJson(f"{_path(name, error.path)} {error.reason}") from None
+
+
+def _check(value: Any, depth: int, canonical: bool) -> None:
     kind = type(value)
     if kind is str:
         if not value.isascii():
@@ -79,7 +115,7 @@ def _check(value: Any, depth: int) -> None:
         for key, item in value.items():
             try:
                 _check_key(key)
-                _check(item, depth + 1)
+                _check(item, depth + 1, canonical)
             except _NotCanonicalError as error:
                 error.path.append(key)
                 raise
@@ -87,10 +123,12 @@ def _check(value: Any, depth: int) -> None:
         _check_depth(depth)
         for index, item in enumerate(value):
             try:
-                _check(item, depth + 1)
+                _check(item, depth + 1, canonical)
             except _NotCanonicalError as error:
                 error.path.append(index)
                 raise
+    elif kind in (int, float) and not canonical:
+        _check_number(value)
     elif kind is int:
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise _NotCanonicalError("is outside the whole numbers from -(2^53 - 1) to 2^53 - 1")
@@ -101,6 +139,12 @@ def _check(value: Any, depth: int) -> None:
         )
     elif kind is not bool and value is not None:
         raise _NotCanonicalError(f"is not JSON but a {kind.__name__}")
+
+
+def _check_number(number: float) -> None:
+    # Whole numbers beyond 64 bits are floats when they come from outside.
+    if not (isfinite(number) if type(number) is float else -(2**63) <= number < 2**64):
+        raise _NotCanonicalError("is a number that cannot be kept")
 
 
 def _check_depth(depth: int) -> None:

@@ -101,6 +101,14 @@ def find_many(txn: Transaction, event_ids: Iterable[str]) -> dict[str, Event]:
     return {event.event_id: event for event in events_of(rows)}
 
 
+def texts(txn: Transaction, event_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """By the ids of events, the two texts that each consists of: ``json`` and its envelope."""
+    rows = txn.among(
+        "SELECT event_id, json, envelope FROM events WHERE event_id IN (??)", event_ids
+    )
+    return {event_id: (json, envelope) for event_id, json, envelope in rows}
+
+
 def find_sent(
     txn: Transaction, room_id: str, sender: str, device_id: str, event_type: str, txn_id: str
 ) -> str | None:

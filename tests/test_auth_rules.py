@@ -22,7 +22,8 @@ from homeserver.rooms.versions import VERSIONS
 from schema.errors import Forbidden
 
 ALICE, BOB, CAROL, DAVE, EVE = (f"@{name}:hs" for name in ("alice", "bob", "carol", "dave", "eve"))
-OLD = ("10", "11")
+OLD = tuple(version_id for version_id in VERSIONS if version_id != "12")
+CREATOR_NAMED = OLD[:-1]
 AUTHORISED = "join_authorised_via_users_server"
 
 
@@ -99,9 +100,13 @@ class Creation(Cases):
 
     def test_a_room_is_created_as_its_version_says(self) -> None:
         for version_id, content, refusal in (
-            ("10", {"room_version": "10", "creator": ALICE}, None),
-            ("10", {"room_version": "10"}, "must name the creator"),
-            ("10", {"room_version": "10", "creator": 5}, "must name the creator"),
+            ("1", {"creator": ALICE}, None),
+            *[(v, {"room_version": v, "creator": ALICE}, None) for v in CREATOR_NAMED],
+            *[(v, {"room_version": v}, "must name the creator") for v in CREATOR_NAMED],
+            *[
+                (v, {"room_version": v, "creator": 5}, "must name the creator")
+                for v in CREATOR_NAMED
+            ],
             ("11", {"room_version": "11"}, None),
             ("11", {"room_version": "11", "additional_creators": 5}, None),
             ("12", {"room_version": "12"}, None),
@@ -116,6 +121,7 @@ class Creation(Cases):
                 {"room_version": "12", "additional_creators": [f"@{'b' * 252}:hs"]},
                 "list of user ids",
             ),
+            ("2", {"creator": ALICE}, "must say room_version '2'"),
             ("11", {}, "must say room_version '11'"),
             ("11", {"room_version": "12"}, "must say room_version '11'"),
             ("12", {"room_version": {}}, "must say room_version '12'"),
@@ -145,7 +151,7 @@ class Creation(Cases):
             self.expect("never created", room.set_member, ALICE, ALICE, "join")
 
     def test_in_version_12_the_room_id_is_the_hash_of_the_create_event(self) -> None:
-        for version_id, refusal in (("10", None), ("11", None), ("12", "not the hash")):
+        for version_id, refusal in (*((v, None) for v in OLD), ("12", "not the hash")):
             room = Room(version_id)
             room.id = "!other:hs"
             self.expect(refusal, room.send, ALICE, "m.room.message", {})
@@ -170,19 +176,21 @@ class Creation(Cases):
 
 class Joining(Cases):
     def test_the_join_rule_and_the_membership_decide(self) -> None:
-        invited = "not invited"
-        for rule, leave, knock, invite, join in (
-            ("public", None, None, None, None),
-            ("invite", invited, invited, None, None),
-            ("knock", invited, invited, None, None),
-            ("restricted", invited, invited, None, None),
-            ("knock_restricted", invited, invited, None, None),
-            ("private", *["lets nobody in"] * 4),
-            (5, *["lets nobody in"] * 4),
-            ({"a": 1}, *["lets nobody in"] * 4),
+        by_invite = ("not invited", "not invited", None, None)
+        for rule, known_since, outcomes in (
+            ("public", 1, (None, None, None, None)),
+            ("invite", 1, by_invite),
+            ("knock", 7, by_invite),
+            ("restricted", 8, by_invite),
+            ("knock_restricted", 10, by_invite),
+            ("private", 13, ()),
+            (5, 13, ()),
+            ({"a": 1}, 13, ()),
         ):
             for version_id in VERSIONS:
                 room = Room(version_id).join_rule(rule)
+                known = int(version_id) >= known_since
+                leave, knock, invite, join = outcomes if known else ["lets nobody in"] * 4
                 for membership, refusal in (
                     ("leave", leave),
                     ("knock", knock),
@@ -206,8 +214,8 @@ class Joining(Cases):
         self.expect("for somebody else", room.set_member, ALICE, BOB, "join")
 
     def test_a_restricted_join_needs_a_member_who_may_invite(self) -> None:
-        for version_id in VERSIONS:
-            for rule in ("restricted", "knock_restricted"):
+        for version_id, version in VERSIONS.items():
+            for rule in version.restricted_rules:
                 room = Room(version_id).join_rule(rule).member("join", CAROL).member("leave", DAVE)
                 room.levels(invite=50, users={CAROL: 50, DAVE: 100})
 
@@ -228,6 +236,16 @@ class Joining(Cases):
                 self.expect("banned", room.member("ban", BOB).set_member, BOB, BOB, "join")
                 self.expect("banned", join, ALICE)
 
+    def test_before_version_8_nobody_vouches_for_a_join(self) -> None:
+        for version_id in VERSIONS:
+            known = int(version_id) >= 8
+            room = Room(version_id).join_rule("public")
+            refusal = "not signed" if known else None
+            self.expect(refusal, room.set_member, BOB, BOB, "join", **{AUTHORISED: 5})
+            room.join_rule("restricted")
+            refusal = None if known else "lets nobody in"
+            self.expect(refusal, room.set_member, BOB, BOB, "join", **{AUTHORISED: ALICE})
+
     def test_nobody_vouches_for_a_join_where_the_rule_asks_for_an_invite(self) -> None:
         for rule in ("invite", "knock"):
             room = Room("11").join_rule(rule)
@@ -237,7 +255,10 @@ class Joining(Cases):
 class Knocking(Cases):
     def test_the_join_rule_and_the_membership_decide(self) -> None:
         for version_id in VERSIONS:
-            for rule in ("knock", "knock_restricted"):
+            accept = ["knock"] * (int(version_id) >= 7) + ["knock_restricted"] * (
+                int(version_id) >= 10
+            )
+            for rule in accept:
                 room = Room(version_id).join_rule(rule)
                 self.expect(None, room.set_member, BOB, BOB, "knock")
                 for membership, refusal in (
@@ -251,7 +272,8 @@ class Knocking(Cases):
                     self.expect(refusal, room.set_member, BOB, BOB, "knock")
                 room.member("leave", BOB)
                 self.expect("somebody else", room.set_member, ALICE, BOB, "knock")
-            for rule in ("public", "invite", "restricted", "private", 5, ["knock"]):
+            others = {"knock", "knock_restricted"} - set(accept)
+            for rule in ("public", "invite", "restricted", "private", 5, ["knock"], *others):
                 room = Room(version_id).join_rule(rule)
                 self.expect("does not accept knocks", room.set_member, BOB, BOB, "knock")
             self.expect("does not accept", Room(version_id).set_member, BOB, BOB, "knock")
@@ -447,15 +469,16 @@ class Sending(Cases):
             self.expect(carol, room.send, CAROL, "m.room.name", {}, "")
 
     def test_power_levels_that_leave_out_the_creator_bind_him_until_version_11(self) -> None:
-        for version_id, refusal in (("10", "level 50"), ("11", "level 50"), ("12", None)):
+        for version_id, refusal in (*((v, "level 50") for v in OLD), ("12", None)):
             room = Room(version_id).put("m.room.power_levels", "", users={BOB: 100})
             self.expect(refusal, room.send, ALICE, "m.room.name", {}, "")
 
-    def test_in_version_10_the_creator_is_who_the_content_names(self) -> None:
-        room = Room("10").member("join", BOB)
-        room.events["m.room.create", ""].content["creator"] = BOB
-        self.expect(None, room.send, BOB, "m.room.name", {}, "")
-        self.expect("power level 50", room.send, ALICE, "m.room.name", {}, "")
+    def test_until_version_10_the_creator_is_who_the_content_names(self) -> None:
+        for version_id in CREATOR_NAMED:
+            room = Room(version_id).member("join", BOB)
+            room.events["m.room.create", ""].content["creator"] = BOB
+            self.expect(None, room.send, BOB, "m.room.name", {}, "")
+            self.expect("power level 50", room.send, ALICE, "m.room.name", {}, "")
 
     def test_state_under_a_user_id_is_that_persons(self) -> None:
         room = Room("11").member("join", BOB).levels(state_default=0)
@@ -468,19 +491,43 @@ class Sending(Cases):
         ):
             self.expect(refusal, room.send, BOB, "org.example.call", {}, state_key)
 
-    def test_aliases_are_ordinary_state(self) -> None:
-        room = Room("11").member("join", BOB).levels()
-        self.expect(None, room.send, ALICE, "m.room.aliases", {}, "elsewhere")
-        self.expect("power level 50", room.send, BOB, "m.room.aliases", {}, "hs")
+    def test_since_version_6_aliases_are_ordinary_state(self) -> None:
+        for version_id in list(VERSIONS)[5:]:
+            room = Room(version_id).member("join", BOB).levels()
+            self.expect(None, room.send, ALICE, "m.room.aliases", {}, "elsewhere")
+            self.expect("power level 50", room.send, BOB, "m.room.aliases", {}, "hs")
+            self.expect("not a member", room.send, CAROL, "m.room.aliases", {}, "hs")
+
+    def test_until_version_5_aliases_belong_to_the_server_they_are_named_for(self) -> None:
+        for version_id in list(VERSIONS)[:5]:
+            room = Room(version_id, **{"m.federate": False}).levels(state_default=100)
+            for sender in (ALICE, BOB):
+                self.expect(None, room.send, sender, "m.room.aliases", {}, "hs")
+                self.expect("belongs to", room.send, sender, "m.room.aliases", {}, "elsewhere")
+                self.expect("belongs to", room.send, sender, "m.room.aliases", {})
+            self.expect("other servers", room.send, "@zoe:else", "m.room.aliases", {}, "else")
 
 
 class Redacting(Cases):
     def test_the_event_takes_its_own_level_not_the_redact_level(self) -> None:
         for version_id in VERSIONS:
             room = Room(version_id).member("join", BOB).levels(redact=90)
-            self.expect(None, room.send, BOB, "m.room.redaction", {"redacts": "$x"})
+            self.expect(None, room.send, BOB, "m.room.redaction", {"redacts": "$x:hs"})
             room.levels(redact=0, events={"m.room.redaction": 10})
-            self.expect("power level 10", room.send, BOB, "m.room.redaction", {"redacts": "$x"})
+            self.expect("power level 10", room.send, BOB, "m.room.redaction", {"redacts": "$x:hs"})
+
+    def test_in_versions_1_and_2_the_rules_guard_the_events_of_other_servers(self) -> None:
+        for version_id in VERSIONS:
+            refusal = "power level 90" if version_id in ("1", "2") else None
+            room = Room(version_id).member("join", BOB).levels(redact=90)
+            for redacts in ("$x:else", "$x", 5, None):
+                content = {"redacts": redacts}
+                self.expect(refusal, room.send, BOB, "m.room.redaction", content)
+                self.expect(None, room.send, ALICE, "m.room.redaction", content)
+            draft = Draft("m.room.redaction", BOB, room.id, {}, redacts="$x:hs")
+            self.expect(None, check, room.version, draft, room)
+            room.levels(redact=0)
+            self.expect(None, room.send, BOB, "m.room.redaction", {"redacts": "$x:else"})
 
     def test_messages_of_others_take_the_redact_level(self) -> None:
         for version_id in VERSIONS:
@@ -543,7 +590,8 @@ class AuthEvents(TestCase):
             with self.subTest(type=type, content=content):
                 for version_id in OLD:
                     got = self.keys(version_id, type, content, state_key)
-                    self.assertEqual(got, {"create/"} | always | more)
+                    unknown = {f"member/{DAVE}"} if int(version_id) < 8 else set()
+                    self.assertEqual(got, {"create/"} | always | (more - unknown))
                 self.assertEqual(self.keys("12", type, content, state_key), always | more)
 
     def test_the_create_event_has_none(self) -> None:
@@ -553,7 +601,11 @@ class AuthEvents(TestCase):
 
 class Creators(TestCase):
     def test_who_they_are(self) -> None:
-        for version_id, expected in (("10", (BOB,)), ("11", (ALICE,)), ("12", (ALICE, CAROL))):
+        for version_id, expected in (
+            *((v, (BOB,)) for v in CREATOR_NAMED),
+            ("11", (ALICE,)),
+            ("12", (ALICE, CAROL)),
+        ):
             create = Stored(
                 "m.room.create", "", ALICE, {"creator": BOB, "additional_creators": [CAROL]}
             )

@@ -1,10 +1,10 @@
 """Power levels: what they mean, and who may change them."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 from unittest import TestCase
 
-from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,21 +15,31 @@ from schema.errors import Forbidden
 from tests.test_auth_rules import ALICE, BOB, CAROL, DAVE, EVE, Cases, Room
 
 SINGLE = ("users_default", "events_default", "state_default", "ban", "redact", "kick", "invite")
-LENIENT = evolve(VERSIONS["10"], integer_power_levels=False)
+INTEGERS_ONLY = list(VERSIONS)[9:]
+WITH_TEXTS = list(VERSIONS)[:9]
+WITH_FLOATS = list(VERSIONS)[:5]
 TYPE = "m.room.power_levels"
 
 people = st.sampled_from([ALICE, BOB, CAROL, DAVE])
 levels = st.integers(-2, 5)
+# The same, and what older versions write for them.
+written = levels | levels.map(lambda level: f" {level} ") | levels.map(float)
 types = st.sampled_from(["m.room.message", "m.room.name", TYPE])
-contents = st.fixed_dictionaries(
-    {},
-    optional={
-        **dict.fromkeys(SINGLE, levels),
-        "events": st.dictionaries(types, levels),
-        "notifications": st.dictionaries(st.just("room"), levels),
-        "users": st.dictionaries(people, levels),
-    },
-)
+
+
+def contents_of(levels: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(SINGLE, levels),
+            "events": st.dictionaries(types, levels),
+            "notifications": st.dictionaries(st.just("room"), levels),
+            "users": st.dictionaries(people, levels),
+        },
+    )
+
+
+contents = contents_of(levels)
 any_json = st.recursive(
     st.none()
     | st.booleans()
@@ -114,13 +124,28 @@ class Meaning(TestCase):
             ("9" * 5000, 50),
         ):
             with self.subTest(text=text[:20]):
-                self.assertEqual(PowerLevels.of({"ban": text}, LENIENT, ()).ban, level)
-                self.assertEqual(PowerLevels.of({"ban": text}, VERSIONS["10"], ()).ban, 50)
+                for version_id, version in VERSIONS.items():
+                    expected = level if version_id in WITH_TEXTS else 50
+                    self.assertEqual(PowerLevels.of({"ban": text}, version, ()).ban, expected)
+
+    def test_of_a_float_the_whole_part_counts_where_the_version_allows_it(self) -> None:
+        for number, level in (
+            (50.57, 50),
+            (5.114698e4, 51146),
+            (-0.9, 0),
+            (-7.9, -7),
+            (1e300, int(1e300)),
+            (math.inf, 50),
+            (math.nan, 50),
+        ):
+            for version_id, version in VERSIONS.items():
+                expected = level if version_id in WITH_FLOATS else 50
+                self.assertEqual(PowerLevels.of({"ban": number}, version, ()).ban, expected)
 
     @settings(deadline=None)
     @given(odd_contents, people)
     def test_any_content_has_a_meaning(self, content: dict[str, Any], person: str) -> None:
-        for version in (LENIENT, *VERSIONS.values()):
+        for version in VERSIONS.values():
             of = PowerLevels.of(content, version, (ALICE,))
             for value in (
                 of.level_of(person),
@@ -172,17 +197,23 @@ class Content(Cases):
         self.expect_everywhere(None, {"events": {BOB: 5}, "ban": 7, "notifications": {"room": 9}})
 
     def expect_everywhere(self, refusal: str | None, content: dict[str, Any]) -> None:
-        for version_id in VERSIONS:
+        for version_id in INTEGERS_ONLY:
             for room in (Room(version_id), Room(version_id).levels()):
                 own = {} if room.version.creators_privileged else {"users": {ALICE: 100}}
                 self.expect(refusal, room.send, ALICE, TYPE, {**own, **content}, "")
 
-    def test_texts_pass_in_lenient_versions(self) -> None:
-        room = Room("10")
-        room.version = LENIENT
-        room.events["m.room.create", ""].content["room_version"] = "10"
-        self.expect(None, room.send, ALICE, TYPE, {"users": {BOB: " 5 "}, "ban": "7"}, "")
-        self.expect("'users' in", room.send, ALICE, TYPE, {"users": {BOB: "5.0"}}, "")
+    def test_until_version_9_only_the_users_are_checked_and_texts_pass(self) -> None:
+        for version_id in WITH_TEXTS:
+            room = Room(version_id)
+            self.expect(None, room.send, ALICE, TYPE, {"users": {BOB: " 5 "}, "ban": "7"}, "")
+            self.expect(None, room.send, ALICE, TYPE, {"ban": [], "events": 5, "kick": None}, "")
+            self.expect(None, room.send, ALICE, TYPE, {"events": {"m.room.name": "x"}}, "")
+            for value in ("5.0", True, None, [], {}):
+                self.expect("'users' in", room.send, ALICE, TYPE, {"users": {BOB: value}}, "")
+            self.expect("'users' in", room.send, ALICE, TYPE, {"users": [BOB]}, "")
+            self.expect("user ids", room.send, ALICE, TYPE, {"users": {"bob": 5}}, "")
+            refusal = None if version_id in WITH_FLOATS else "'users' in"
+            self.expect(refusal, room.send, ALICE, TYPE, {"users": {BOB: 5.7}}, "")
 
     def test_creators_of_version_12_are_not_listed(self) -> None:
         room = Room("12", additional_creators=[BOB]).member("join", BOB)
@@ -222,14 +253,42 @@ class Change(Cases):
             ({"events": {"m.room.name": 51}}, {"events": {}}, may_not),
             ({"events": {"m.room.name": 51}}, {}, may_not),
             ({"events": {"m.room.name": 50}}, {}, None),
-            # notifications
+        ):
+            self.change(before, after, refusal)
+
+    def test_since_version_6_nor_where_notifications_are_concerned(self) -> None:
+        may_not, raises = "you may not change it", "above your own"
+        for before, after, refusal in (
             ({}, {"notifications": {"room": 50}}, None),
             ({}, {"notifications": {"room": 51}}, raises),
             ({"notifications": {"room": 50}}, {"notifications": {"room": 20}}, None),
             ({"notifications": {"room": 51}}, {"notifications": {"room": 20}}, may_not),
             ({"notifications": {"room": 51}}, {}, may_not),
         ):
-            self.change(before, after, refusal)
+            self.change(before, after, refusal, version_ids=list(VERSIONS)[5:])
+            self.change(before, after, None, version_ids=list(VERSIONS)[:5])
+
+    def test_levels_are_compared_by_what_they_mean(self) -> None:
+        may_not, raises = "you may not change it", "above your own"
+        for before, after, refusal in (
+            ({"ban": "51"}, {"ban": 51}, None),
+            ({"ban": " +051 "}, {}, may_not),
+            ({}, {"ban": "51"}, raises),
+            ({}, {"events": {"m.room.name": "51"}}, raises),
+            ({"events": {"m.room.name": "51"}}, {}, may_not),
+        ):
+            self.change(before, after, refusal, version_ids=WITH_TEXTS)
+        for before, after, refusal in (
+            ({"ban": 51.9}, {"ban": 51}, None),
+            ({"ban": 51.0}, {}, may_not),
+            ({}, {"ban": 50.9}, None),
+            ({}, {"ban": 51.0}, raises),
+        ):
+            self.change(before, after, refusal, version_ids=WITH_FLOATS)
+        for level, refusal in (("50", None), ("51", raises)):
+            self.change({}, {}, refusal, {EVE: level}, WITH_TEXTS)
+        self.change({}, {}, may_not, {CAROL: "49"}, WITH_TEXTS)
+        self.change({}, {}, None, {CAROL: "50"}, WITH_TEXTS)
 
     def test_people_of_ones_own_level_are_out_of_reach_but_not_oneself(self) -> None:
         may_not, raises = "you may not change it", "above your own"
@@ -251,7 +310,7 @@ class Change(Cases):
             self.change({}, {}, refusal, users)
 
     def test_nobody_demotes_the_admin_but_the_admin(self) -> None:
-        for version_id in ("10", "11"):
+        for version_id in list(VERSIONS)[:11]:
             room = self.room(version_id, {})
             users = {**room.events[TYPE, ""].content["users"], ALICE: 50}
             self.expect("you may not change it", room.send, BOB, TYPE, {"users": users}, "")
@@ -278,13 +337,20 @@ class Change(Cases):
         before: dict[str, Any],
         after: dict[str, Any],
         refusal: str | None,
-        changed: dict[str, int | None] | None = None,
+        changed: dict[str, Any] | None = None,
+        version_ids: Iterable[str] = VERSIONS,
     ) -> None:
-        for version_id in VERSIONS:
+        for version_id in version_ids:
             room = self.room(version_id, before)
             users = {**room.events[TYPE, ""].content["users"], **(changed or {})}
             users = {person: level for person, level in users.items() if level is not None}
             self.expect(refusal, room.send, BOB, TYPE, {**after, "users": users}, "")
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    return int(content)
 
 
 class Properties(TestCase):
@@ -311,6 +377,20 @@ class Properties(TestCase):
                 self.assertEqual(before[name], after.get(name))
 
     @settings(deadline=None, max_examples=300)
+    @given(st.sampled_from(WITH_FLOATS), contents_of(written), contents_of(written), people)
+    def test_however_levels_are_written_the_same_changes_are_allowed(
+        self, version_id: str, before: dict[str, Any], after: dict[str, Any], sender: str
+    ) -> None:
+        def allowed(before: dict[str, Any], after: dict[str, Any]) -> bool:
+            try:
+                check_change(PowerLevels.of(before, VERSIONS[version_id], ()), after, sender)
+            except Forbidden:
+                return False
+            return True
+
+        self.assertEqual(allowed(before, after), allowed(_plain(before), _plain(after)))
+
+    @settings(deadline=None, max_examples=300)
     @given(contents, contents, people, st.integers(0, 5))
     def test_more_power_never_allows_less(
         self, before: dict[str, Any], after: dict[str, Any], sender: str, more: int
@@ -332,7 +412,7 @@ class Properties(TestCase):
 
     @settings(deadline=None, max_examples=400)
     @given(
-        st.sampled_from([*VERSIONS.values(), LENIENT]),
+        st.sampled_from(list(VERSIONS.values())),
         st.sampled_from(["m.room.create", "m.room.member", TYPE, "m.room.third_party_invite", "x"]),
         people,
         st.none() | people | st.text(max_size=5),

@@ -2,8 +2,8 @@
 
 Server-server API, "Authorisation rules", and the page of each room version; the numbers in the
 comments are those of room version 11. A room here is a straight line of events, so the state before
-the event is the only one to check against. The rules for who may redact what are not part of it
-since room version 3: ``check_redaction`` holds them.
+the event is the only one to check against. Which person may redact whose events is not part of
+them: ``check_redaction`` holds that.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +26,8 @@ _MEMBER = "m.room.member"
 _JOIN_RULES = "m.room.join_rules"
 _POWER_LEVELS = "m.room.power_levels"
 _THIRD_PARTY_INVITE = "m.room.third_party_invite"
+_ALIASES = "m.room.aliases"
+_REDACTION = "m.room.redaction"
 
 # Each pair costs a signature check, and both lists are as long as their senders like.
 _MAX_KEY_TRIALS = 50
@@ -63,6 +65,11 @@ class Draft:
     state_key: str | None = None
     redacts: str | None = None
 
+    @property
+    def target(self) -> Any:
+        """What a redaction is about: ``redacts`` may come beside the content or in it."""
+        return self.content.get("redacts") if self.redacts is None else self.redacts
+
 
 def check(version: RoomVersion, event: Draft, state: StateView) -> None:
     """Refuse ``event`` unless the rules of the room version allow it after ``state``.
@@ -82,6 +89,8 @@ def check(version: RoomVersion, event: Draft, state: StateView) -> None:
         _server_of(event.sender) != _server_of(room.create.sender)
     ):
         raise Forbidden("This room is closed to people of other servers")
+    if event.type == _ALIASES and version.servers_list_aliases:
+        return _check_aliases(event)
     if event.type == _MEMBER:
         return _check_member(room, event)
     if room.membership(event.sender) != "join":
@@ -97,6 +106,11 @@ def check(version: RoomVersion, event: Draft, state: StateView) -> None:
         power_levels.check_content(event.content, version, room.creators)
         if state.get(_POWER_LEVELS) is not None:
             power_levels.check_change(room.levels, event.content, event.sender)
+    if event.type == _REDACTION and version.servers_own_events:
+        # Both event ids name the server that made them.
+        is_own = _server_of(str(event.target)) == _server_of(event.sender)
+        if not is_own:
+            _check_level(own, room.levels.redact, "redact what other servers have sent")
 
 
 def check_redaction(
@@ -208,11 +222,16 @@ def _check_create(version: RoomVersion, event: Draft, state: StateView) -> None:
             raise Forbidden("additional_creators must be a list of user ids")
 
 
+def _check_aliases(event: Draft) -> None:  # rule 4 of versions 1 to 5
+    if event.state_key is None or event.state_key != _server_of(event.sender):
+        raise Forbidden("In this room version m.room.aliases belongs to the server it is named for")
+
+
 def _check_member(room: _Room, event: Draft) -> None:  # rule 4
     membership = event.content.get("membership")
     if event.state_key is None or not isinstance(membership, str):
         raise Forbidden("A membership needs a state_key and a membership in its content")
-    if "join_authorised_via_users_server" in event.content:
+    if room.version.restricted_rules and "join_authorised_via_users_server" in event.content:
         # This server signs for its own people only, and with the event for its sender.
         authoriser = event.content["join_authorised_via_users_server"]
         if not power_levels.is_user_id(authoriser) or (

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from homeserver.config import Rooms as RoomSettings
+from homeserver.events import check_json
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.journal import Journal
@@ -15,7 +16,6 @@ from homeserver.rooms.membership import Membership
 from homeserver.rooms.presets import Preset, encryption_event, first_state, power_levels
 from homeserver.rooms.room import Room, RoomState
 from homeserver.rooms.versions import RoomVersion, get_version
-from schema.canonical import check_canonical
 from schema.errors import (
     BadJson,
     Forbidden,
@@ -116,8 +116,8 @@ class CreateRoom:
         )
 
     def _understand(self, requester: Requester, body: Mapping[str, Any]) -> Wish:
-        check_canonical(dict(body))
         version = get_version(body.get("room_version") or self.settings.default_version)
+        check_json(version, dict(body))
         preset = Preset.of(body.get("preset"), body.get("visibility"))
         invite = list(dict.fromkeys(body.get("invite") or []))
         if body.get("invite_3pid"):

@@ -5,7 +5,7 @@ a write transaction. The journal checks it, signs it, stores it with everything 
 it, and announces it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import orjson
@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from homeserver import events as pdus
 from homeserver.clock import Clock
-from homeserver.events import Signer
+from homeserver.events import Link, Signer
 from homeserver.rooms import auth_rules
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
@@ -153,6 +153,9 @@ class Journal:
         auth_events = (
             room.state.get(*key) for key in auth_rules.auth_event_keys(room.version, draft)
         )
+        auth_ids = [event.event_id for event in auth_events if event is not None]
+        prev_ids = [room.last_event_id] if room.last_event_id else []
+        links = _links(txn, room, {*auth_ids, *prev_ids})
         built = pdus.build(
             room.version,
             self.signer,
@@ -164,8 +167,8 @@ class Journal:
             redacts=draft.redacts,
             origin_server_ts=self.clock(),
             depth=room.seq + 1,
-            prev_event_ids=[room.last_event_id] if room.last_event_id else [],
-            auth_event_ids=[event.event_id for event in auth_events if event is not None],
+            prev_events=[links[event_id] for event_id in prev_ids],
+            auth_events=[links[event_id] for event_id in auth_ids],
         )
         event = Event(
             position=txn.position(),
@@ -212,7 +215,7 @@ class Journal:
         """The event that a redaction is about, once it is certain that its sender may."""
         if draft.type != "m.room.redaction":
             return None
-        event_id = draft.redacts or draft.content.get("redacts")
+        event_id = draft.target
         target = events.find(txn, room.room_id, event_id) if isinstance(event_id, str) else None
         if target is None:
             raise NotFound("There is no such event in this room to redact")
@@ -258,6 +261,16 @@ class Journal:
         if current is None or current.seq != changed.seq:
             return room
         return evolve(room, state=room.state.with_event(changed))
+
+
+def _links(txn: WriteTransaction, room: Room, event_ids: set[str]) -> Mapping[str, Link]:
+    """How an event of the room names earlier ones. Only the oldest versions need more than ids."""
+    if room.version.event_id_alphabet is not None:
+        return {event_id: event_id for event_id in event_ids}
+    return {
+        event_id: pdus.link_to(room.version, pdus.pdu_from(room.version, *texts, room.room_id))
+        for event_id, texts in events.texts(txn, event_ids).items()
+    }
 
 
 def _replacing(old: Event) -> str:

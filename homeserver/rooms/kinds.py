@@ -120,7 +120,7 @@ def _check_visibility(room: Room, draft: Draft, by_server: bool) -> None:
 
 
 def _check_alias(room: Room, draft: Draft, by_server: bool) -> None:
-    if draft.content.get("alias") or draft.content.get("alt_aliases"):
+    if any(draft.content.get(key) for key in ("alias", "alt_aliases", "aliases")):
         raise Forbidden(f"A {room.kind} conversation has no alias")
 
 
@@ -136,6 +136,7 @@ _PRIVATE_RULES: Mapping[str, _Rule] = {
     "m.room.join_rules": _check_join_rules,
     "m.room.history_visibility": _check_visibility,
     "m.room.canonical_alias": _check_alias,
+    "m.room.aliases": _check_alias,
 }
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.events import check_json
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.journal import Journal
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
-from schema.canonical import check_canonical
 from schema.errors import BadRequest, Forbidden, NotFound
 from storage import members, profiles
 from storage.store import Store
@@ -221,7 +221,7 @@ class Membership:
             content.update({k: shown[k] for k in ("displayname", "avatar_url") if k in shown})
         if reason:
             content["reason"] = reason
-        check_canonical(content)
+        check_json(room.version, content)
         draft = Draft(_MEMBER, sender, room.room_id, content, target)
         return self.journal.append(txn, room, draft, by_server=by_server)[1]
 

@@ -58,7 +58,7 @@ class PowerLevels:
         if user_id in self.privileged:
             return math.inf
         level = self._entry("users", user_id)
-        return self._single("users_default", 0) if level is None else level
+        return self.users_default if level is None else level
 
     def needed_for(self, event_type: str, *, is_state: bool) -> int:
         """The level that sending an event takes.
@@ -68,12 +68,20 @@ class PowerLevels:
         level = self._entry("events", event_type)
         if level is not None:
             return level
-        return self._single("state_default", 50) if is_state else self._single("events_default", 0)
+        return self._single("state_default", 50) if is_state else self.events_default
 
     def needed_to_notify(self, kind: str = "room") -> int:
         """The level from which a notification for all, such as @room, counts."""
         level = self._entry("notifications", kind)
         return 50 if level is None else level
+
+    @property
+    def users_default(self) -> int:
+        return self._single("users_default", 0)
+
+    @property
+    def events_default(self) -> int:
+        return self._single("events_default", 0)
 
     @property
     def invite(self) -> int:
@@ -100,6 +108,26 @@ class PowerLevels:
         return _level(_entries(self.content, name).get(key), self.version)
 
 
+def as_integers(content: Mapping[str, Any], version: RoomVersion) -> dict[str, Any]:
+    """The same power levels written as every room version takes them, without what is none."""
+    levels = {name: _level(content.get(name), version) for name in _SINGLE_LEVELS}
+    maps = {
+        name: {key: _level(value, version) for key, value in _entries(content, name).items()}
+        for name in (*_LEVEL_MAPS, "users")
+        if name in content
+    }
+    others = {k: v for k, v in content.items() if k not in levels and k not in maps}
+    return {
+        **others,
+        **_without_none(levels),
+        **{name: _without_none(entries) for name, entries in maps.items()},
+    }
+
+
+def _without_none(levels: Mapping[str, int | None]) -> dict[str, int]:
+    return {name: level for name, level in levels.items() if level is not None}
+
+
 def check_content(
     content: Mapping[str, Any], version: RoomVersion, creators: Collection[str]
 ) -> None:
@@ -108,7 +136,7 @@ def check_content(
     Raises:
         Forbidden: a level that is no integer, a key that is no user id, or a creator in ``users``.
     """
-    if version.integer_power_levels:
+    if version.integer_levels_only:
         for name in _SINGLE_LEVELS:
             if name in content and _level(content[name], version) is None:
                 raise Forbidden(f"The power level '{name}' must be an integer")
@@ -153,12 +181,14 @@ def is_user_id(value: Any) -> bool:
 def _alterations(
     before: Mapping[str, Any], after: Mapping[str, Any], version: RoomVersion
 ) -> Iterator[tuple[str, str | None, int | None, int | None]]:
-    """Every level that differs: its name, the person it is of, the old and the new value."""
+    """Every level that differs and that not everybody may change: its name, the person it is of,
+    the old and the new value."""
+    maps = _LEVEL_MAPS if version.notification_levels_guarded else ("events",)
     for name in _SINGLE_LEVELS:
         old, new = _level(before.get(name), version), _level(after.get(name), version)
         if old != new:
             yield f"'{name}'", None, old, new
-    for name in (*_LEVEL_MAPS, "users"):
+    for name in (*maps, "users"):
         olds, news = _entries(before, name), _entries(after, name)
         for key in {**olds, **news}:
             old, new = _level(olds.get(key), version), _level(news.get(key), version)
@@ -181,7 +211,9 @@ def _level(value: Any, version: RoomVersion) -> int | None:
     """The level that ``value`` stands for; None when it is absent or none."""
     if type(value) is int:  # True is an int to Python, not to JSON
         return value
-    if isinstance(value, str) and not version.integer_power_levels:
-        match = _INTEGER_TEXT.fullmatch(value)
-        return int(match[1] + match[2]) if match else None
-    return None
+    if type(value) not in version.level_types:
+        return None
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) else None
+    match = _INTEGER_TEXT.fullmatch(value)
+    return int(match[1] + match[2]) if match else None

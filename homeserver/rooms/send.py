@@ -5,16 +5,18 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.events import check_json
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.journal import Journal, Sent
-from schema.canonical import check_canonical
-from schema.errors import BadAlias, BadJson, BadRequest, InvalidParam, NotFound
+from schema.canonical import encode
+from schema.errors import BadAlias, BadJson, BadRequest, Forbidden, InvalidParam, NotFound
 from storage import events, rooms
 from storage.store import Store
 from storage.transaction import WriteTransaction
 
+_MEMBER = "m.room.member"
 AUTHORISED = "join_authorised_via_users_server"
 
 
@@ -44,7 +46,6 @@ class Send:
             NotFound: there is no such room.
             EventTooLarge, BadJson: it cannot be an event.
         """
-        check_canonical(content)
         if not txn_id or len(txn_id) > 255:
             raise InvalidParam("A transaction id has 1 to 255 characters")
         sent = Sent(requester.device_id, txn_id)
@@ -52,6 +53,7 @@ class Send:
 
         def work(txn: WriteTransaction) -> str:
             room = self.rooms.head(txn, room_id)
+            check_json(room.version, content)
             before = events.find_sent(
                 txn, room_id, requester.user_id, sent.device_id, event_type, txn_id
             )
@@ -76,8 +78,7 @@ class Send:
             NotFound: there is no such room, or nobody to invite.
             BadRequest: it is a membership of somebody, which has its own endpoints.
         """
-        check_canonical(content)
-        if event_type == "m.room.member":
+        if event_type == _MEMBER:
             # Only the server can say that somebody vouches for a join.
             content = {k: v for k, v in content.items() if k != AUTHORISED}
         draft = Draft(event_type, requester.user_id, room_id, content, state_key)
@@ -86,18 +87,23 @@ class Send:
         if event_type == "m.room.canonical_alias":
             _check_alias_shape(content)
 
-        invites = event_type == "m.room.member" and content.get("membership") == "invite"
+        invites = event_type == _MEMBER and content.get("membership") == "invite"
 
         def work(txn: WriteTransaction) -> str:
             room = self.rooms.head(txn, room_id)
+            check_json(room.version, content)
+            # Until version 5 the rules alone would let anybody send m.room.aliases.
+            is_member = room.state.membership(requester.user_id) == "join"
+            if event_type != _MEMBER and not is_member:
+                raise Forbidden("You are not a member of this room")
             if invites and not self.person_exists(txn, state_key):
                 raise NotFound(f"There is nobody called {state_key} on this server")
             current = room.state.get(event_type, state_key)
             if (
                 current is not None
                 and current.sender == requester.user_id
-                and room.state.membership(requester.user_id) == "join"
-                and current.content == content
+                and is_member
+                and encode(current.content) == encode(content)
             ):
                 return current.event_id
             if event_type == "m.room.canonical_alias":

@@ -10,10 +10,12 @@ from homeserver.rooms import auth_rules
 from homeserver.rooms.auth_rules import Draft, creators_of
 from homeserver.rooms.create import CreateRoom
 from homeserver.rooms.membership import Membership
+from homeserver.rooms.power_levels import as_integers
 from homeserver.rooms.presets import encryption_event
 from homeserver.rooms.room import Room
 from homeserver.rooms.versions import RoomVersion
-from schema.errors import Forbidden
+from schema.canonical import made_canonical
+from schema.errors import BadJson, EventTooLarge, Forbidden
 from storage import rooms
 from storage.rooms import RoomRow
 from storage.store import Store
@@ -25,10 +27,11 @@ _LEVELS = "m.room.power_levels"
 _TOMBSTONE = "m.room.tombstone"
 _ALIAS = "m.room.canonical_alias"
 _ENCRYPTION = "m.room.encryption"
+_JOIN_RULES = "m.room.join_rules"
 _LINKS = ("m.space.child", "m.space.parent")
 _CARRIED = (
     _ENCRYPTION,
-    "m.room.join_rules",
+    _JOIN_RULES,
     "m.room.history_visibility",
     "m.room.guest_access",
     "m.room.server_acl",
@@ -122,7 +125,7 @@ class Upgrade:
             old = self._bury(txn, old, user_id, new.room_id)
         new = self.membership.put(txn, new, user_id, user_id, "join", by_server=True)
         # Until the power levels are set, whoever made the room may do everything in it.
-        for event_type, state_key, content in _carried_state(old):
+        for event_type, state_key, content in _carried_state(old, version):
             new = self._set(txn, new, user_id, event_type, state_key, content)
         new = self._move_people(txn, old, new, user_id)
         levels = _new_levels(old, new)
@@ -159,7 +162,7 @@ class Upgrade:
                 each for each in dict.fromkeys(creators) if each != user_id
             ]
         new_row = RoomRow(room_id, version.id, old.kind, row.unique_key, row.is_published)
-        return self.create_room.begin(txn, user_id, new_row, content)
+        return self.create_room.begin(txn, user_id, new_row, _numbers(content, version))
 
     def _bury(self, txn: WriteTransaction, old: Room, user_id: str, new_id: str) -> Room:
         content = {"body": "This room has been replaced", "replacement_room": new_id}
@@ -171,7 +174,7 @@ class Upgrade:
             if other == user_id:
                 continue
             if membership == "ban":
-                reason = old.state.content(_MEMBER, other).get("reason")
+                reason = _text(old.state.content(_MEMBER, other).get("reason"))
                 new = put(txn, new, user_id, other, "ban", reason)
             elif old.kind == "direct" and self.membership.person_exists(txn, other):
                 new = self.membership.let_invite(txn, new, user_id, other, is_direct=True)
@@ -196,14 +199,14 @@ class Upgrade:
         """Nobody is to go on in the old room by mistake, nor to find it by its alias."""
         if old.state.content(_ALIAS):
             old = self._try(txn, old, user_id, _ALIAS, "", {})
-        levels = old.state.content(_LEVELS)
-        if levels:
-            least = max(50, levels.get("users_default", 0) + 1)
+        content, levels = old.state.content(_LEVELS), old.power_levels
+        if content:
+            least = max(50, levels.users_default + 1)
             raised = {
-                "events_default": max(least, levels.get("events_default", 0)),
-                "invite": max(least, levels.get("invite", 0)),
+                "events_default": max(least, levels.events_default),
+                "invite": max(least, levels.invite),
             }
-            self._try(txn, old, user_id, _LEVELS, "", {**levels, **raised})
+            self._try(txn, old, user_id, _LEVELS, "", {**content, **raised})
 
     def _try(
         self,
@@ -214,10 +217,10 @@ class Upgrade:
         state_key: str,
         content: Mapping[str, Any],
     ) -> Room:
-        """Set state if the person may; what they may not change stays as it is."""
+        """Set state if the person may; what they may not or cannot change stays as it is."""
         try:
             return self._set(txn, room, user_id, event_type, state_key, content)
-        except Forbidden:
+        except (Forbidden, BadJson, EventTooLarge):
             return room
 
     def _set(
@@ -244,6 +247,10 @@ def _room_id(value: Any) -> str | None:
     return value if isinstance(value, str) and value.startswith("!") and "\0" not in value else None
 
 
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _same_again(old: Room, successor: Room, user_id: str, version: RoomVersion) -> str:
     """The answer to a repeated request."""
     tombstone = old.state.get(_TOMBSTONE)
@@ -255,7 +262,8 @@ def _same_again(old: Room, successor: Room, user_id: str, version: RoomVersion) 
     return successor.room_id
 
 
-def _carried_state(old: Room) -> list[tuple[str, str, dict[str, Any]]]:
+def _carried_state(old: Room, version: RoomVersion) -> list[tuple[str, str, dict[str, Any]]]:
+    """What moves to the new room, in the terms of its version."""
     state = [(event_type, "", old.state.content(event_type)) for event_type in _CARRIED]
     for event in old.state:
         # Without ``via`` a room has been taken out of the space.
@@ -264,12 +272,25 @@ def _carried_state(old: Room) -> list[tuple[str, str, dict[str, Any]]]:
     if old.is_encrypted and not old.state.text(_ENCRYPTION, "algorithm"):
         # Redacting the event that switches encryption on does not switch it off.
         state.append((_ENCRYPTION, "", dict(encryption_event()["content"])))
-    return [each for each in state if each[2]]
+    if old.state.text(_JOIN_RULES, "join_rule") not in _known_rules(version):
+        # Under a rule that its version does not know, nobody could be invited to the new room.
+        state = [each for each in state if each[0] != _JOIN_RULES]
+        state.append((_JOIN_RULES, "", {"join_rule": "invite"}))
+    return [(kind, key, _numbers(content, version)) for kind, key, content in state if content]
+
+
+def _known_rules(version: RoomVersion) -> frozenset[str]:
+    return version.knock_rules | version.restricted_rules | {"public", "invite", "private"}
+
+
+def _numbers(content: dict[str, Any], version: RoomVersion) -> dict[str, Any]:
+    """Versions differ in the numbers that an event can hold."""
+    return dict(made_canonical(content)) if version.canonical_json else content
 
 
 def _new_levels(old: Room, new: Room) -> dict[str, Any]:
     """The power levels as they were, in the terms of the new version."""
-    levels = dict(old.state.content(_LEVELS))
+    levels = _numbers(as_integers(old.state.content(_LEVELS), old.version), new.version)
     events = dict(levels.get("events", {}))
     users = dict(levels.get("users", {}))
     if old.version.creators_privileged:

@@ -7,12 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
+from signedjson.key import get_verify_key
+from signedjson.sign import verify_signed_json
 
-from homeserver.events import event_id_of, link_to, pdu_from
+from homeserver.events import event_id_of, link_to, pdu_from, redact_pdu
 from homeserver.rooms.versions import VERSIONS
 from storage import events
 from storage.transaction import Transaction
-from tests.support import Person, Server, WireTest, bodies, timeline
+from tests.support import Person, Server, WireTest, bodies, timeline, validator
 
 TEXT = {"msgtype": "m.text", "body": "The ladder is back"}
 LEVELS = "m.room.power_levels"
@@ -341,3 +343,52 @@ class UpgradeTest(VersionCase):
             new = await self.upgrade(self.alice, room, version)
             rules = await self.state(new, "m.room.join_rules")
             self.assertEqual(rules, {"join_rule": expected})
+
+
+class FederationFormatTest(VersionCase):
+    """A filter can ask for events as servers would exchange them."""
+
+    async def test_events_come_whole_and_can_be_verified(self) -> None:
+        key = get_verify_key(self.hearth.app.rooms.journal.signer.key)
+        for version_id, version in VERSIONS.items():
+            room = await self.room(version_id, creation_content={"n": 1})
+            ids = [await self.alice.say(room, "One"), await self.alice.say(room, "Two")]
+            ids.append(await self.redact(self.alice, room, ids[0]))
+            section = await self.section(room)
+            pdus = section["timeline"]["events"]
+            schemas = validator()
+            for pdu in (*pdus, *section["state"]["events"]):
+                problems = schemas.check_pdu(version_id, pdu) if schemas is not None else []
+                self.assertEqual(problems, [])
+            for pdu, event_id in zip(pdus, ids, strict=True):
+                self.assertEqual("event_id" in pdu, version_id in ("1", "2"))
+                self.assertEqual(pdu["room_id"], room)
+                self.assertEqual(pdu["unsigned"]["membership"], "join")
+                self.assertEqual(event_id_of(version, pdu), event_id)
+                verify_signed_json(redact_pdu(version, pdu), "localhost", key)
+            self.assertEqual(pdus[1]["prev_events"], [link_to(version, pdus[0])])
+            self.assertEqual((pdus[0]["content"], pdus[1]["content"]["body"]), ({}, "Two"))
+            self.assertEqual(pdus[0]["unsigned"]["redacted_because"]["event_id"], ids[2])
+            self.assertEqual("redacts" in pdus[2], int(version_id) < 11)
+            self.assertEqual("redacts" in pdus[2]["content"], int(version_id) >= 11)
+            create = section["state"]["events"][0]
+            self.assertEqual("room_id" in create, version_id != "12")
+            self.assertEqual(create["auth_events"], [])
+            self.assertTrue({"hashes", "depth", "signatures"} <= create.keys())
+
+    async def section(self, room: str) -> Any:
+        wanted = {"event_format": "federation", "room": {"timeline": {"limit": 3}}}
+        filter_ = await self.alice.ask("POST", f"/user/{self.alice.id}/filter", wanted)
+        section = await self.shown(room, filter_["filter_id"])
+        await self.hearth.restart()
+        again = await self.shown(room, orjson.dumps(wanted).decode())
+        for each in (section, again):
+            for event in (*each["timeline"]["events"], *each["state"]["events"]):
+                event["unsigned"].pop("age")
+        self.assertEqual(section, again)
+        return section
+
+    async def shown(self, room: str, filter_: str) -> Any:
+        query = {"filter": filter_, "timeout": 0}
+        answer = await self.alice.ask("GET", "/sync", query=query, has_schema=False)
+        return answer["rooms"]["join"][room]

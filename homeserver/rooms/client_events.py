@@ -7,6 +7,8 @@ API, "Room event format") is put together around it.
 import orjson
 from attrs import frozen
 
+from homeserver.events import pdu_from
+from homeserver.rooms.versions import RoomVersion
 from storage.events import Event
 
 
@@ -32,10 +34,34 @@ def client_event(
     ``membership`` is the viewer's at the time of the event, ``relations`` the JSON text of the
     bundled aggregations. /sync leaves the room id out.
     """
-    parts = [event.json[:-1]]
-    if with_room_id:
-        parts.append(f',"room_id":"{event.room_id}"')
-    parts.append(f',"unsigned":{{"age":{max(0, now - event.origin_server_ts)}')
+    room_id = f',"room_id":"{event.room_id}"' if with_room_id else ""
+    unsigned = _unsigned(event, viewer, now, membership, relations)
+    return orjson.Fragment(f"{event.json[:-1]}{room_id},{unsigned}}}")
+
+
+def federation_event(
+    version: RoomVersion,
+    event: Event,
+    envelope: str,
+    viewer: Viewer,
+    now: int,
+    *,
+    membership: str | None = None,
+    relations: str | None = None,
+) -> orjson.Fragment:
+    """``event`` as servers would exchange it in rooms of this version, with the same ``unsigned``
+    (client-server API, "Filtering", ``event_format``)."""
+    pdu = orjson.dumps(
+        pdu_from(version, event.json, envelope, event.room_id), option=orjson.OPT_SORT_KEYS
+    )
+    unsigned = _unsigned(event, viewer, now, membership, relations)
+    return orjson.Fragment(f"{pdu.decode()[:-1]},{unsigned}}}")
+
+
+def _unsigned(
+    event: Event, viewer: Viewer, now: int, membership: str | None, relations: str | None
+) -> str:
+    parts = [f'"unsigned":{{"age":{max(0, now - event.origin_server_ts)}']
     if membership is not None:
         parts.append(f',"membership":"{membership}"')
     if event.unsigned:
@@ -48,8 +74,7 @@ def client_event(
         parts.append(f',"transaction_id":{orjson.dumps(event.txn_id).decode()}')
     if relations is not None:
         parts.append(f',"m.relations":{relations}')
-    parts.append("}}")
-    return orjson.Fragment("".join(parts))
+    return "".join((*parts, "}"))
 
 
 def stripped_event(event: Event) -> orjson.Fragment:

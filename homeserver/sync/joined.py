@@ -1,15 +1,18 @@
 """A joined or left room in an answer of /sync: timeline, state, summary."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from homeserver.clock import Clock
-from homeserver.rooms.client_events import client_event
+from homeserver.rooms.client_events import Viewer, client_event, federation_event
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.room import Room
+from homeserver.rooms.versions import RoomVersion
 from homeserver.rooms.visibility import EVER, Sight, Visibility
 from homeserver.sync.lazy import LazyMembers
 from homeserver.sync.request import SyncRequest
@@ -96,16 +99,14 @@ class RoomView:
         """``known`` is the number of the event up to which the client knows the state."""
         state = await self._state(request, room, timeline, known, sight)
         bundles = await self._bundles(request, timeline, sight)
-        now = self.clock()
+        chosen = [event for event in state if allows(request.filter.room.state, event)]
+        write = await self._writer(request, room, [*timeline.events, *chosen])
         section: dict[str, Any] = {
             "timeline": {
                 "events": [
-                    client_event(
+                    write(
                         event,
-                        request.viewer,
-                        now,
                         membership="join" if sight is None else sight.membership_at(event.seq),
-                        with_room_id=False,
                         relations=bundles.get(event.event_id),
                     )
                     for event in timeline.events
@@ -113,19 +114,23 @@ class RoomView:
                 "limited": timeline.limited,
                 "prev_batch": room_token(timeline.before),
             },
-            request.state_after or "state": {
-                "events": [
-                    client_event(event, request.viewer, now, with_room_id=False)
-                    for event in state
-                    if allows(request.filter.room.state, event)
-                ]
-            },
+            request.state_after or "state": {"events": [write(event) for event in chosen]},
         }
         is_inside = sight is None or sight.last == EVER
         moved = known == 0 or any(event.type == _MEMBER for event in (*timeline.events, *state))
         if is_inside and moved:
             section["summary"] = _summary(room, request.user_id)
         return section, bool(timeline.events or state or timeline.limited)
+
+    async def _writer(
+        self, request: SyncRequest, room: Room, wanted: Sequence[Event]
+    ) -> Callable[..., orjson.Fragment]:
+        """What turns the events of an answer into the format that the filter asks for."""
+        viewer, now = request.viewer, self.clock()
+        if request.filter.event_format == "client":
+            return partial(_for_clients, viewer, now)
+        envelopes = await self.timelines.envelopes(wanted)
+        return partial(_for_servers, viewer, now, room.version, envelopes)
 
     async def _bundles(
         self, request: SyncRequest, timeline: Timeline, sight: Sight | None
@@ -202,6 +207,21 @@ class RoomView:
         )
         already = {event.event_id for event in members}
         return [event for event in state if event.event_id not in already] + members
+
+
+def _for_clients(viewer: Viewer, now: int, event: Event, **more: Any) -> orjson.Fragment:
+    return client_event(event, viewer, now, with_room_id=False, **more)
+
+
+def _for_servers(
+    viewer: Viewer,
+    now: int,
+    version: RoomVersion,
+    envelopes: Mapping[str, str],
+    event: Event,
+    **more: Any,
+) -> orjson.Fragment:
+    return federation_event(version, event, envelopes[event.event_id], viewer, now, **more)
 
 
 def _missed(room: Room, sight: Sight, synced: int) -> set[str]:

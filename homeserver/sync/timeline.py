@@ -1,6 +1,6 @@
 """The timeline of one room for one answer: which events, and what state goes with it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -117,6 +117,12 @@ class Timelines:
         )
         newest = {(event.type, event.state_key): event for event in found}
         return sorted(newest.values(), key=lambda event: event.seq)
+
+    async def envelopes(self, wanted: Sequence[Event]) -> Mapping[str, str]:
+        """By event id, the part of each stored event that clients do not see."""
+        ids = [event.event_id for event in wanted]
+        found = await self._store.read(lambda txn: events.texts(txn, ids))
+        return {event_id: envelope for event_id, (_, envelope) in found.items()}
 
     async def seq_at(self, room: Room, position: int) -> int:
         """How far ``room`` had come at a position of the stream."""

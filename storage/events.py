@@ -39,6 +39,11 @@ class Event:
         content: dict[str, Any] = orjson.loads(self.json)["content"]
         return content
 
+    @property
+    def is_redacted(self) -> bool:
+        """Whether its content was taken away."""
+        return self.unsigned.startswith('"redacted_because"')
+
 
 _COLUMNS = (
     "position, room_id, seq, event_id, type, sender, state_key, origin_server_ts, json, unsigned,"
@@ -111,18 +116,19 @@ def texts(txn: Transaction, event_ids: Iterable[str]) -> dict[str, tuple[str, st
 
 def find_sent(
     txn: Transaction, room_id: str, sender: str, device_id: str, event_type: str, txn_id: str
-) -> str | None:
-    """The id of the event that a device has sent under a transaction id."""
-    event_id: str | None = txn.value(
-        "SELECT event_id FROM events WHERE txn_id = ? AND device_id = ?"
-        " AND sender = ? AND room_id = ? AND type = ?",
-        txn_id,
-        device_id,
-        sender,
-        room_id,
-        event_type,
+) -> list[Event]:
+    """What a device has sent under a transaction id."""
+    return events_of(
+        txn.all(
+            f"{_SELECT} WHERE txn_id = ? AND device_id = ?"
+            " AND sender = ? AND room_id = ? AND type = ?",
+            txn_id,
+            device_id,
+            sender,
+            room_id,
+            event_type,
+        )
     )
-    return event_id
 
 
 def last(txn: Transaction, room_id: str) -> Event | None:

@@ -45,6 +45,7 @@ from homeserver.rooms.kinds import Kinds
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.presets import Preset
+from homeserver.rooms.redact import Redact
 from homeserver.rooms.room import Room
 from homeserver.rooms.send import Send
 from homeserver.rooms.versions import get_version
@@ -156,7 +157,9 @@ class Server:
         self.spans.load()
         judge = Judge(variants, self.spans)
         clock = count(1).__next__
-        journal = Journal(self.rooms, signer, clock, Kinds(frozenset()), judge, Suspensions(store))
+        kinds, warden = Kinds(frozenset()), Suspensions(store)
+        redact = Redact(judge, warden)
+        journal = Journal(self.rooms, signer, clock, kinds, judge, warden, redact)
         membership = Membership(store, self.rooms, journal, memberships, lambda txn, user_id: True)
         self.membership = membership
         self.create = CreateRoom(store, journal, membership, RoomSettings(), "hearth.example")

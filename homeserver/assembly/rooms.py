@@ -26,6 +26,7 @@ from homeserver.rooms.journal import Journal
 from homeserver.rooms.kinds import Kinds
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.memberships import Memberships
+from homeserver.rooms.redact import Redact
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.send import Send
 from homeserver.rooms.spaces import Spaces
@@ -93,6 +94,7 @@ def assemble_rooms(
         Kinds(frozenset(config.rooms.require_encryption)),
         push.judge,
         suspensions,
+        Redact(push.judge, suspensions),
         [CarryOver(cache, account_data, push.rules.change_in), hidden],
     )
     membership = Membership(store, cache, journal, memberships, person_exists)

@@ -17,7 +17,8 @@ class EventAdded(Change):
 
 @frozen(kw_only=True)
 class EventRedacted(Change):
-    """An earlier event has lost its content; ``event`` is what is left, ``room`` the room now."""
+    """An earlier event has lost its content, or quotes one that has; ``event`` is what is left,
+    ``room`` the room now."""
 
     event: Event
     room: Room

@@ -8,7 +8,6 @@ it, and announces it.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import orjson
 from attrs import evolve, frozen
 
 from homeserver import events as pdus
@@ -17,11 +16,11 @@ from homeserver.events import Link, Signer
 from homeserver.rooms import auth_rules
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
-from homeserver.rooms.changes import EventAdded, EventRedacted
+from homeserver.rooms.changes import EventAdded
 from homeserver.rooms.kinds import Kinds
+from homeserver.rooms.redact import Redact, replacing
 from homeserver.rooms.relations import check_relation, relation_of
 from homeserver.rooms.room import Room, RoomState
-from schema.errors import NotFound
 from storage import events, members, rooms
 from storage.events import Event
 from storage.members import Member
@@ -37,18 +36,12 @@ class Judge(Protocol):
         ``room`` is the room before it. Those to whom it means something else are written down.
         """
 
-    def redacted(self, txn: WriteTransaction, event: Event) -> None:
-        """The event has lost its content, and with it what it notified of."""
-
 
 class Warden(Protocol):
     """Knows who must not take part for the time being."""
 
     def check_event(self, draft: Draft) -> None:
         """Refuse what the sender must not do."""
-
-    def check_redaction(self, sender: str, redacted_sender: str) -> None:
-        """Refuse that the sender redacts what somebody else has sent."""
 
 
 class Watcher(Protocol):
@@ -76,6 +69,7 @@ class Journal:
     kinds: Kinds
     judge: Judge
     warden: Warden
+    redact: Redact
     watchers: Sequence[Watcher] = ()
 
     def append(
@@ -101,7 +95,7 @@ class Journal:
             self.warden.check_event(draft)
         self.kinds.check(room, draft, by_server=by_server)
         auth_rules.check(room.version, draft, room.state)
-        target = self._redaction_target(txn, room, draft)
+        target = self.redact.target(txn, room, draft)
         check_relation(txn, room, draft)
         relation = relation_of(draft.content)
         event, envelope = self._build(txn, room, draft, sent, relation)
@@ -120,7 +114,7 @@ class Journal:
             )
         )
         if target is not None:
-            after = self._redact(txn, after, target, event)
+            after = self.redact.carry_out(txn, after, target, event)
         for watcher in self.watchers:
             watcher.stored(txn, room, after, event)
         return event, after
@@ -180,7 +174,7 @@ class Journal:
             state_key=draft.state_key,
             origin_server_ts=built.pdu["origin_server_ts"],
             json=pdus.client_json(room.version, built),
-            unsigned="" if replaced is None else _replacing(replaced),
+            unsigned="" if replaced is None else replacing(replaced),
             device_id=sent.device_id if sent else None,
             txn_id=sent.txn_id if sent else None,
             relates_to=relation[0] if relation else None,
@@ -211,57 +205,6 @@ class Journal:
                 rooms.release_unique(txn, room.room_id)
         return (event.state_key,)
 
-    def _redaction_target(self, txn: WriteTransaction, room: Room, draft: Draft) -> Event | None:
-        """The event that a redaction is about, once it is certain that its sender may."""
-        if draft.type != "m.room.redaction":
-            return None
-        event_id = draft.target
-        target = events.find(txn, room.room_id, event_id) if isinstance(event_id, str) else None
-        if target is None:
-            raise NotFound("There is no such event in this room to redact")
-        auth_rules.check_redaction(room.version, draft.sender, target.sender, room.state)
-        self.warden.check_redaction(draft.sender, target.sender)
-        return target
-
-    def _redact(self, txn: WriteTransaction, room: Room, target: Event, redaction: Event) -> Room:
-        """Take the content of ``target`` away, wherever it is written."""
-        left = pdus.redact(room.version, orjson.loads(target.json))
-        because = f'{redaction.json[:-1]},"room_id":{_text(redaction.room_id)}}}'
-        redacted = evolve(
-            target,
-            json=orjson.dumps(left, option=orjson.OPT_SORT_KEYS).decode(),
-            unsigned=f'"redacted_because":{because}',
-            relates_to=None,
-            rel_type=None,
-            verdict=0,
-        )
-        events.replace_text(txn, redacted)
-        self.judge.redacted(txn, target)
-        if target.state_key is not None:
-            room = self._redact_state(txn, room, redacted)
-        txn.overlay[room.room_id] = room
-        txn.announce(
-            EventRedacted(
-                position=redaction.position, rooms=(room.room_id,), event=redacted, room=room
-            )
-        )
-        return room
-
-    def _redact_state(self, txn: WriteTransaction, room: Room, redacted: Event) -> Room:
-        """A state event is also quoted by the one that replaced it, and may be current."""
-        successor = events.next_state_event(txn, redacted)
-        if successor is not None:
-            if "redacted_because" not in successor.unsigned:
-                successor = evolve(successor, unsigned=_replacing(redacted))
-                events.replace_text(txn, successor)
-            changed = successor
-        else:
-            changed = redacted
-        current = room.state.get(changed.type, changed.state_key or "")
-        if current is None or current.seq != changed.seq:
-            return room
-        return evolve(room, state=room.state.with_event(changed))
-
 
 def _links(txn: WriteTransaction, room: Room, event_ids: set[str]) -> Mapping[str, Link]:
     """How an event of the room names earlier ones. Only the oldest versions need more than ids."""
@@ -271,16 +214,3 @@ def _links(txn: WriteTransaction, room: Room, event_ids: set[str]) -> Mapping[st
         event_id: pdus.link_to(room.version, pdus.pdu_from(room.version, *texts, room.room_id))
         for event_id, texts in events.texts(txn, event_ids).items()
     }
-
-
-def _replacing(old: Event) -> str:
-    """What a state event says about the one that it replaces."""
-    content = orjson.dumps(old.content).decode()
-    return (
-        f'"prev_content":{content},"prev_sender":{_text(old.sender)},'
-        f'"replaces_state":{_text(old.event_id)}'
-    )
-
-
-def _text(value: str) -> str:
-    return orjson.dumps(value).decode()

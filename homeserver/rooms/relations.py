@@ -268,7 +268,7 @@ def _may_replace(edit: Child, original: Event) -> bool:
         and edit.type == original.type
         and original.state_key is None
         and original.rel_type != _EDIT
-        and not original.unsigned.startswith('"redacted_because"')
+        and not original.is_redacted
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from homeserver.events import check_json
@@ -13,6 +14,7 @@ from homeserver.rooms.journal import Journal, Sent
 from schema.canonical import encode
 from schema.errors import BadAlias, BadJson, BadRequest, Forbidden, InvalidParam, NotFound
 from storage import events, rooms
+from storage.events import Event
 from storage.store import Store
 from storage.transaction import WriteTransaction
 
@@ -57,8 +59,9 @@ class Send:
             before = events.find_sent(
                 txn, room_id, requester.user_id, sent.device_id, event_type, txn_id
             )
-            if before is not None:
-                return before
+            for event in before:
+                if _is_same(event, draft):
+                    return event.event_id
             return self.journal.append(txn, room, draft, sent=sent)[0].event_id
 
         return await self.store.write(work)
@@ -124,6 +127,15 @@ class Send:
         return await self.message(
             requester, room_id, "m.room.redaction", txn_id, content, redacts=event_id
         )
+
+
+def _is_same(sent: Event, draft: Draft) -> bool:
+    """Whether a request under the same transaction id was for the same (client-server API,
+    "Transaction identifiers"): what a redaction is about stands in its path."""
+    if draft.type != "m.room.redaction":
+        return True
+    target = orjson.loads(sent.json).get("redacts")
+    return target is None or target == draft.target
 
 
 def _check_alias_shape(content: Mapping[str, Any]) -> None:

@@ -105,10 +105,14 @@ class App:
         self.background("Noting when devices were seen", self._look_after_devices())
         self.background("Noting what was pushed", self.rooms.push.delivery.note())
         self.background("Forgetting old to-device requests", self._forget_old_requests())
+        self.background("Forgetting what redacted events said", self._forget_originals())
 
     async def _look_after_devices(self) -> None:
         await self.people.last_seen.flush()
         await self.people.expiry.run()
+
+    async def _forget_originals(self) -> None:
+        await self.rooms.originals.run()
 
     async def _forget_old_requests(self) -> None:
         await self.encryption.to_device.forget_old_transactions()

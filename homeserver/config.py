@@ -74,6 +74,11 @@ class Rooms:
     require_encryption: list[str] = setting(
         [], "Conversation types in which a message that is not encrypted is refused."
     )
+    keep_redacted_days: int = setting(
+        7,
+        "For how many days the database keeps what a redacted event said; 0: not at all. Only"
+        " whoever runs the server can read it there.",
+    )
 
 
 @frozen
@@ -309,6 +314,8 @@ def _check(config: Config, reader: _Reader) -> None:
         strange = set(getattr(config.rooms, key)) - set(KINDS)
         if strange:
             refuse(f"rooms.{key}", f"names {sorted(strange)}; the types are {', '.join(KINDS)}")
+    if config.rooms.keep_redacted_days < 0:
+        refuse("rooms.keep_redacted_days", "must not be below 0")
     if config.devices.expire_after_days != 0 and config.devices.expire_after_days < 7:
         refuse("devices.expire_after_days", "must be 0, for never, or at least 7")
     for key in ("max_upload_bytes", "max_image_pixels"):

@@ -27,6 +27,8 @@ class SqliteEngine:
         )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted or redacted is overwritten, whatever SQLite was built with.
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA cache_size = -8000" if writing else "PRAGMA cache_size = -4000")
         connection.execute("PRAGMA temp_store = MEMORY")

@@ -1,9 +1,15 @@
-"""Redactions: who may, by which way, and what is left where."""
+"""Redactions: who may, by which way, what is left where, and how long the original is kept."""
 
+import os
 from typing import Any
+from unittest import SkipTest
 from urllib.parse import quote
 
+import homeserver.rooms.originals
+from homeserver.clock import system_clock
+from homeserver.rooms.originals import DAY_MS
 from homeserver.rooms.versions import VERSIONS
+from storage.transaction import Transaction, WriteTransaction
 from tests.support import Person, WireTest, timeline
 
 TYPE = "m.room.redaction"
@@ -189,3 +195,95 @@ class WhatIsLeftTest(RedactionCase):
         await self.redact(self.alice, first)
         quoted = (await self.event(said))["unsigned"]["redacted_because"]
         self.assertEqual((quoted["event_id"], quoted["content"]["reason"]), (second, "two"))
+
+
+class OriginalsTest(RedactionCase):
+    """What was said is kept for some days, in the database only."""
+
+    async def kept(self) -> list[str]:
+        def work(txn: Transaction) -> list[str]:
+            rows = txn.all("SELECT json FROM redacted_originals ORDER BY redacted_at, position")
+            return [json for (json,) in rows]
+
+        return await self.hearth.app.storage.store.read(work)
+
+    async def pass_time(self, days: int) -> None:
+        """Everything was redacted so many days earlier, and the server keeps house."""
+
+        def work(txn: WriteTransaction) -> None:
+            earlier = system_clock() - days * DAY_MS
+            txn.run("UPDATE redacted_originals SET redacted_at = ?", earlier)
+
+        await self.hearth.app.storage.store.write(work)
+        self.hearth.app._keep_house()
+        await self.hearth.app.background.finish()
+
+    async def test_it_is_there_for_seven_days_and_then_gone(self) -> None:
+        said = await self.alice.say(self.room, "Rubbish")
+        topic = await self.alice.set_state(self.room, TOPIC, {"topic": "secret"})
+        await self.redact(self.bob, await self.bob.say(self.room, "mine"))
+        for event_id in (said, topic, said):
+            await self.redact(self.alice, event_id)
+        await self.hearth.restart()
+        texts = await self.kept()
+        said_words = [word for word in ("mine", "Rubbish", "secret") if word in str(texts)]
+        self.assertEqual((len(texts), len(said_words)), (3, 3))
+        await self.pass_time(6)
+        self.assertEqual(len(await self.kept()), 3)
+        await self.pass_time(7)
+        self.assertEqual(await self.kept(), [])
+
+    async def test_nobody_sees_it(self) -> None:
+        said = await self.alice.say(self.room, "Rubbish")
+        await self.redact(self.alice, said)
+        self.assertIn("Rubbish", str(await self.kept()))
+        for answer in (
+            await self.alice.sync(),
+            await self.alice.messages(self.room),
+            await self.event(said),
+            await self.alice.ask("GET", f"/rooms/{self.room}/context/{said}"),
+        ):
+            self.assertNotIn("Rubbish", str(answer))
+
+    async def test_much_goes_in_portions(self) -> None:
+        self.patch(homeserver.rooms.originals, "PORTION", 2)
+        for number in range(3):
+            await self.redact(self.alice, await self.alice.say(self.room, str(number)))
+        for left in (1, 0, 0):
+            await self.pass_time(8)
+            self.assertEqual(len(await self.kept()), left)
+
+    async def test_who_wants_to_keep_nothing_keeps_nothing(self) -> None:
+        await self.redact(self.alice, await self.alice.say(self.room, "kept"))
+        kept = await self.kept()
+        self.hearth._settings = {"rooms": {"keep_redacted_days": 0, "self_room": False}}
+        await self.hearth.restart()
+        await self.redact(self.alice, await self.alice.say(self.room, "not kept"))
+        self.assertEqual(await self.kept(), kept)
+        self.hearth.app._keep_house()
+        await self.hearth.app.background.finish()
+        self.assertEqual(await self.kept(), [])
+
+    async def test_a_failed_redaction_keeps_nothing(self) -> None:
+        hers = await self.alice.say(self.room, "hers")
+        self.assertEqual(await self.send(self.bob, hers), (403, "M_FORBIDDEN"))
+        self.assertEqual(await self.kept(), [])
+
+    async def test_nothing_of_it_is_left_in_the_file(self) -> None:
+        if os.environ.get("HEARTH_TEST_POSTGRES"):
+            raise SkipTest("PostgreSQL cleans up when it vacuums")
+        word = b"Donaudampfschiff"
+        text = word.decode() * 1000
+        said = [await self.alice.say(self.room, each) for each in (text[:16], text)]
+        await self.hearth.stop()
+        self.assertIn(word, self.file())
+        await self.hearth.start()
+        for event_id in said:
+            await self.redact(self.alice, event_id)
+        await self.pass_time(7)
+        await self.hearth.stop()
+        self.assertNotIn(word, self.file())
+
+    def file(self) -> bytes:
+        """The database and what SQLite puts beside it."""
+        return b"".join(each.read_bytes() for each in self.hearth._folder.glob("hearth.db*"))

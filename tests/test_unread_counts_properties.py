@@ -44,6 +44,7 @@ from homeserver.rooms.journal import Journal
 from homeserver.rooms.kinds import Kinds
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.memberships import Memberships
+from homeserver.rooms.originals import Originals
 from homeserver.rooms.presets import Preset
 from homeserver.rooms.redact import Redact
 from homeserver.rooms.room import Room
@@ -158,7 +159,7 @@ class Server:
         judge = Judge(variants, self.spans)
         clock = count(1).__next__
         kinds, warden = Kinds(frozenset()), Suspensions(store)
-        redact = Redact(judge, warden)
+        redact = Redact(judge, warden, Originals(store, clock, 7))
         journal = Journal(self.rooms, signer, clock, kinds, judge, warden, redact)
         membership = Membership(store, self.rooms, journal, memberships, lambda txn, user_id: True)
         self.membership = membership

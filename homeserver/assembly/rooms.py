@@ -26,6 +26,7 @@ from homeserver.rooms.journal import Journal
 from homeserver.rooms.kinds import Kinds
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.memberships import Memberships
+from homeserver.rooms.originals import Originals
 from homeserver.rooms.redact import Redact
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.send import Send
@@ -46,6 +47,7 @@ class Rooms:
     """Rooms and everything that happens in them."""
 
     cache: RoomCache
+    originals: Originals
     suspensions: Suspensions
     memberships: Memberships
     visibility: Visibility
@@ -87,6 +89,7 @@ def assemble_rooms(
     account_data = AccountData(store)
     hidden = HiddenRooms(store)
     hidden.load()
+    originals = Originals(store, system_clock, config.rooms.keep_redacted_days)
     journal = Journal(
         cache,
         load_signer(config.data, config.server_name),
@@ -94,7 +97,7 @@ def assemble_rooms(
         Kinds(frozenset(config.rooms.require_encryption)),
         push.judge,
         suspensions,
-        Redact(push.judge, suspensions),
+        Redact(push.judge, suspensions, originals),
         [CarryOver(cache, account_data, push.rules.change_in), hidden],
     )
     membership = Membership(store, cache, journal, memberships, person_exists)
@@ -103,6 +106,7 @@ def assemble_rooms(
     relations = Relations(store, cache, visibility, system_clock)
     return Rooms(
         cache=cache,
+        originals=originals,
         suspensions=suspensions,
         memberships=memberships,
         visibility=visibility,

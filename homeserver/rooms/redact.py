@@ -9,6 +9,7 @@ from homeserver import events as pdus
 from homeserver.rooms import auth_rules
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.changes import EventRedacted
+from homeserver.rooms.originals import Originals
 from homeserver.rooms.room import Room
 from schema.errors import BadJson, Forbidden, NotFound
 from storage import events
@@ -38,6 +39,7 @@ class Redact:
 
     judge: Judge
     warden: Warden
+    originals: Originals
 
     def target(self, txn: WriteTransaction, room: Room, draft: Draft) -> Event | None:
         """The event that a redaction is about, once it is certain that its sender may.
@@ -66,6 +68,8 @@ class Redact:
 
     def carry_out(self, txn: WriteTransaction, room: Room, target: Event, redaction: Event) -> Room:
         """Take the content of ``target`` away; the room afterwards."""
+        if not target.is_redacted:
+            self.originals.keep(txn, target)
         left = pdus.redact(room.version, orjson.loads(target.json))
         redacted = evolve(
             target,

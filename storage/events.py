@@ -40,6 +40,17 @@ class Event:
         return content
 
     @property
+    def quotes_past(self) -> bool:
+        """Whether it is a state event that shows what it replaced."""
+        return self.unsigned.startswith('"prev_content"')
+
+    @property
+    def replaced(self) -> str:
+        """The id of what a state event replaced; empty if there was nothing."""
+        event_id: str = orjson.loads(f"{{{self.unsigned}}}").get("replaces_state", "")
+        return event_id
+
+    @property
     def is_redacted(self) -> bool:
         """Whether its content was taken away."""
         return self.unsigned.startswith('"redacted_because"')
@@ -112,6 +123,12 @@ def texts(txn: Transaction, event_ids: Iterable[str]) -> dict[str, tuple[str, st
         "SELECT event_id, json, envelope FROM events WHERE event_id IN (??)", event_ids
     )
     return {event_id: (json, envelope) for event_id, json, envelope in rows}
+
+
+def seqs(txn: Transaction, event_ids: Iterable[str]) -> dict[str, int]:
+    """By the ids of events, their numbers in their rooms."""
+    rows = txn.among("SELECT event_id, seq FROM events WHERE event_id IN (??)", event_ids)
+    return dict(rows)
 
 
 def find_sent(

@@ -1,5 +1,6 @@
 """Rooms: creating them, coming and going, state and power, aliases and the directory."""
 
+from typing import Any
 from urllib.parse import quote
 
 from tests.support import Person, WireTest, bodies, timeline
@@ -285,6 +286,71 @@ class StateTest(WireTest):
         await self.hearth.restart()
         topic = await self.bob.ask("GET", f"/rooms/{self.room}/state/m.room.topic")
         self.assertEqual(topic, {})
+
+    async def test_what_a_state_event_replaced_is_shown_to_who_may_see_it(self) -> None:
+        await self.set_visibility("joined")
+        since = {who.id: (await who.sync())["next_batch"] for who in (self.alice, self.bob)}
+        await self.alice.set_state(self.room, "m.room.name", {"name": "before"})
+        await self.bob.ask("POST", f"/rooms/{self.room}/leave")
+        await self.alice.say(self.room, "He is gone")
+        renamed = await self.alice.set_state(self.room, "m.room.name", {"name": "after"})
+        await self.alice.set_state(self.room, "m.room.topic", {"topic": "secret"})
+        known = await self.alice.set_state(self.room, "m.room.topic", {"topic": "known"})
+        for user_id, deed in ((self.bob.id, "ban"), (self.bob.id, "unban")):
+            await self.alice.ask("POST", f"/rooms/{self.room}/{deed}", {"user_id": user_id})
+        await self.set_visibility("invited")
+        opened = await self.set_visibility("world_readable")
+        await self.set_visibility("joined")
+        await self.bob.join(self.room)
+        later = await self.alice.set_state(self.room, "m.room.name", {"name": "newest"})
+        for _ in range(2):
+            for who in (self.alice, self.bob):
+                shown = await self.everything(who, since[who.id], later)
+                is_alice = who is self.alice
+                self.assertEqual("secret" in str(shown), is_alice)
+                for event_id, past, always in (
+                    (renamed, {"name": "before"}, True),
+                    (known, {"topic": "secret"}, is_alice),
+                    (opened, {"history_visibility": "invited"}, is_alice),
+                    (later, {"name": "after"}, True),
+                ):
+                    found = [event for event in shown if event["event_id"] == event_id]
+                    self.assertGreater(len(found), 1)
+                    for event in found:
+                        expected = past if always else None
+                        self.assertEqual(event["unsigned"].get("prev_content"), expected)
+                        self.assertIn("replaces_state", event["unsigned"])
+                own = [event for event in shown if event.get("state_key") == self.bob.id]
+                for event in own:
+                    if event["content"]["membership"] == "join":
+                        continue
+                    self.assertIn("prev_content", event["unsigned"])
+            await self.hearth.restart()
+
+    async def set_visibility(self, setting: str) -> str:
+        content = {"history_visibility": setting}
+        return await self.alice.set_state(self.room, "m.room.history_visibility", content)
+
+    async def everything(self, who: Person, since: str, event_id: str) -> list[Any]:
+        """What somebody is shown of the room, by every way of reading it."""
+        shown: list[Any] = []
+        small = {"room": {"timeline": {"limit": 1}}}
+        for answer in (
+            await who.sync(),
+            await who.sync(filter=small),
+            await who.sync(since=since),
+            await who.sync(since=since, filter=small),
+        ):
+            shown += timeline(answer, self.room)
+            shown += answer["rooms"]["join"][self.room]["state"]["events"]
+        path = f"/rooms/{self.room}"
+        shown += (await who.messages(self.room))["chunk"]
+        shown += await who.ask("GET", f"{path}/state")
+        shown += [await who.ask("GET", f"{path}/event/{event_id}")]
+        context = await who.ask("GET", f"{path}/context/{event_id}")
+        shown += [context["event"], *context["state"]]
+        shown += (await who.ask("GET", "/events", query={"from": since}))["chunk"]
+        return shown
 
     async def test_one_reaction_of_a_kind_is_enough(self) -> None:
         event_id = await self.alice.say(self.room, "cake?")

@@ -47,7 +47,9 @@ class Notifications:
                     "actions": self.actions.of(
                         viewer.user_id, room, event, highlight=bool(notified.highlight)
                     ),
-                    "event": client_event(event, viewer, self.clock(), with_room_id=False),
+                    "event": client_event(
+                        event, viewer, self.clock(), with_room_id=False, with_past=False
+                    ),
                     "read": places.cover(event, notified.thread_id),
                     "room_id": event.room_id,
                     "ts": event.origin_server_ts,

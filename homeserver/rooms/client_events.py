@@ -27,15 +27,17 @@ def client_event(
     *,
     membership: str | None = None,
     with_room_id: bool = True,
+    with_past: bool = True,
     relations: str | None = None,
 ) -> orjson.Fragment:
     """``event`` in the format of clients, ready to be put into an answer.
 
     ``membership`` is the viewer's at the time of the event, ``relations`` the JSON text of the
-    bundled aggregations. /sync leaves the room id out.
+    bundled aggregations. /sync leaves the room id out. ``with_past`` is False where the viewer
+    must not see what the event replaced (``Visibility.without_past``).
     """
     room_id = f',"room_id":"{event.room_id}"' if with_room_id else ""
-    unsigned = _unsigned(event, viewer, now, membership, relations)
+    unsigned = _unsigned(event, viewer, now, membership, with_past, relations)
     return orjson.Fragment(f"{event.json[:-1]}{room_id},{unsigned}}}")
 
 
@@ -47,6 +49,7 @@ def federation_event(
     now: int,
     *,
     membership: str | None = None,
+    with_past: bool = True,
     relations: str | None = None,
 ) -> orjson.Fragment:
     """``event`` as servers would exchange it in rooms of this version, with the same ``unsigned``
@@ -54,18 +57,23 @@ def federation_event(
     pdu = orjson.dumps(
         pdu_from(version, event.json, envelope, event.room_id), option=orjson.OPT_SORT_KEYS
     )
-    unsigned = _unsigned(event, viewer, now, membership, relations)
+    unsigned = _unsigned(event, viewer, now, membership, with_past, relations)
     return orjson.Fragment(f"{pdu.decode()[:-1]},{unsigned}}}")
 
 
 def _unsigned(
-    event: Event, viewer: Viewer, now: int, membership: str | None, relations: str | None
+    event: Event,
+    viewer: Viewer,
+    now: int,
+    membership: str | None,
+    with_past: bool,
+    relations: str | None,
 ) -> str:
     parts = [f'"unsigned":{{"age":{max(0, now - event.origin_server_ts)}']
     if membership is not None:
         parts.append(f',"membership":"{membership}"')
     if event.unsigned:
-        parts.append("," + event.unsigned)
+        parts.append("," + (event.unsigned if with_past else _without_past(event.unsigned)))
     if (
         event.txn_id is not None
         and event.sender == viewer.user_id
@@ -75,6 +83,13 @@ def _unsigned(
     if relations is not None:
         parts.append(f',"m.relations":{relations}')
     return "".join((*parts, "}"))
+
+
+def _without_past(unsigned: str) -> str:
+    kept = orjson.loads(f"{{{unsigned}}}")
+    for key in ("prev_content", "prev_sender"):
+        kept.pop(key, None)
+    return orjson.dumps(kept).decode()[1:-1]
 
 
 def stripped_event(event: Event) -> orjson.Fragment:

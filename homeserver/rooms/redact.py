@@ -1,6 +1,6 @@
 """Redaction: an event loses its content, wherever that is written."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 from attrs import evolve, frozen
@@ -103,7 +103,7 @@ class Redact:
         if target.type == _REDACTION:
             event_id = orjson.loads(target.json).get("redacts")
             quoting = events.find(txn, target.room_id, event_id) if event_id else None
-            if quoting is not None and _quoted(quoting).get("event_id") == target.event_id:
+            if quoting is not None and _quotes(quoting, target):
                 found.append(evolve(quoting, unsigned=_because(redacted, quoting)))
         return found
 
@@ -130,19 +130,14 @@ def _with(room: Room, event: Event) -> Room:
 def _because(redaction: Event, target: Event) -> str:
     """What ``unsigned`` of a redacted event says. It begins like that of no other event."""
     because = f'"redacted_because":{redaction.json[:-1]},"room_id":{_text(redaction.room_id)}}}'
-    replaced = _unsigned(target).get("replaces_state")
-    return because if replaced is None else f'{because},"replaces_state":{_text(replaced)}'
+    replaced = target.replaced
+    return f'{because},"replaces_state":{_text(replaced)}' if replaced else because
 
 
-def _quoted(event: Event) -> dict[str, str]:
-    """The redaction that a redacted event quotes."""
-    redaction: dict[str, str] = _unsigned(event).get("redacted_because", {})
-    return redaction
-
-
-def _unsigned(event: Event) -> dict[str, Any]:
-    unsigned: dict[str, Any] = orjson.loads(f"{{{event.unsigned}}}")
-    return unsigned
+def _quotes(event: Event, redaction: Event) -> bool:
+    """Whether an event that was redacted names this redaction."""
+    because = orjson.loads(f"{{{event.unsigned}}}").get("redacted_because", {})
+    return bool(because.get("event_id") == redaction.event_id)
 
 
 def _text(value: str) -> str:

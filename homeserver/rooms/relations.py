@@ -279,8 +279,11 @@ def _recency(edit: Child) -> tuple[int, str]:
 def _shown(
     event: Event, viewer: Viewer, sight: Sight, now: int, bundle: str | None = None
 ) -> orjson.Fragment:
+    # What a state event replaced has no part in how events relate.
     membership = sight.membership_at(event.seq)
-    return client_event(event, viewer, now, membership=membership, relations=bundle)
+    return client_event(
+        event, viewer, now, membership=membership, with_past=False, relations=bundle
+    )
 
 
 def _between(sight: Sight, after: int, upto: int) -> list[tuple[int, int]]:

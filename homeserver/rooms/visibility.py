@@ -7,7 +7,7 @@ visibility.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 
@@ -36,6 +36,11 @@ class Sight:
         """Whether the event with this number may be seen."""
         index = bisect_right(self.stretches, (seq, EVER)) - 1
         return index >= 0 and self.stretches[index][1] >= seq
+
+    def sees_some_of(self, first: int, last: int) -> bool:
+        """Whether any event between these numbers, both included, may be seen."""
+        index = bisect_right(self.stretches, (last, EVER)) - 1
+        return index >= 0 and self.stretches[index][1] >= first
 
     def membership_at(self, seq: int) -> str:
         """The person's membership when the event came (``unsigned.membership``)."""
@@ -98,6 +103,32 @@ class Visibility:
         if not sight:
             raise Forbidden("You are not a member of this room")
         return sight
+
+    async def without_past(
+        self, sight: Sight, user_id: str, chosen: Iterable[Event]
+    ) -> Collection[str]:
+        """Those of some state events, by their ids, that replaced what ``user_id`` may not see.
+
+        They are shown without ``prev_content`` (client-server API, "Room event format"). What was
+        part of the room's state at a moment that the person sees was shown to them, and they are
+        told of all their own memberships.
+        """
+        doubtful = [
+            event
+            for event in chosen
+            if event.quotes_past
+            and not sight.sees(event.seq - 1)
+            and not (event.type == _MEMBER and event.state_key == user_id)
+        ]
+        if not doubtful:
+            return ()
+        replaced = {event.event_id: event.replaced for event in doubtful}
+        seqs = await self._store.read(lambda txn: events.seqs(txn, replaced.values()))
+        return {
+            event.event_id
+            for event in doubtful
+            if not sight.sees_some_of(seqs.get(replaced[event.event_id], event.seq), event.seq - 1)
+        }
 
 
 def glance(room: Room, user_id: str) -> Sight | None:

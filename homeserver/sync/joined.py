@@ -1,7 +1,6 @@
 """A joined or left room in an answer of /sync: timeline, state, summary."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
@@ -9,10 +8,9 @@ import orjson
 from attrs import frozen
 
 from homeserver.clock import Clock
-from homeserver.rooms.client_events import Viewer, client_event, federation_event
+from homeserver.rooms.client_events import client_event, federation_event
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.room import Room
-from homeserver.rooms.versions import RoomVersion
 from homeserver.rooms.visibility import EVER, Sight, Visibility
 from homeserver.sync.lazy import LazyMembers
 from homeserver.sync.request import SyncRequest
@@ -84,8 +82,8 @@ class RoomView:
         section, _ = await self._section(request, room, seen, min(known, seen.upto), sight)
         own = room.state.get(_MEMBER, request.user_id)
         if own is not None and not sight.sees(left_seq) and allows(request.filter.room.state, own):
-            told = client_event(own, request.viewer, self.clock(), with_room_id=False)
-            section[request.state_after or "state"]["events"].append(told)
+            write = await self._writer(request, room, [own], sight)
+            section[request.state_after or "state"]["events"].append(write(own))
         return section
 
     async def _section(
@@ -100,7 +98,7 @@ class RoomView:
         state = await self._state(request, room, timeline, known, sight)
         bundles = await self._bundles(request, timeline, sight)
         chosen = [event for event in state if allows(request.filter.room.state, event)]
-        write = await self._writer(request, room, [*timeline.events, *chosen])
+        write = await self._writer(request, room, [*timeline.events, *chosen], sight)
         section: dict[str, Any] = {
             "timeline": {
                 "events": [
@@ -123,14 +121,26 @@ class RoomView:
         return section, bool(timeline.events or state or timeline.limited)
 
     async def _writer(
-        self, request: SyncRequest, room: Room, wanted: Sequence[Event]
+        self, request: SyncRequest, room: Room, wanted: Sequence[Event], sight: Sight | None
     ) -> Callable[..., orjson.Fragment]:
         """What turns the events of an answer into the format that the filter asks for."""
-        viewer, now = request.viewer, self.clock()
-        if request.filter.event_format == "client":
-            return partial(_for_clients, viewer, now)
-        envelopes = await self.timelines.envelopes(wanted)
-        return partial(_for_servers, viewer, now, room.version, envelopes)
+        without_past: Collection[str] = ()
+        if any(event.quotes_past for event in wanted):
+            sight = sight or await self.visibility.sight(room, request.user_id)
+            without_past = await self.visibility.without_past(sight, request.user_id, wanted)
+        envelopes = None
+        if request.filter.event_format == "federation":
+            envelopes = await self.timelines.envelopes(wanted)
+        now = self.clock()
+
+        def write(event: Event, **more: Any) -> orjson.Fragment:
+            more["with_past"] = event.event_id not in without_past
+            if envelopes is None:
+                return client_event(event, request.viewer, now, with_room_id=False, **more)
+            envelope = envelopes[event.event_id]
+            return federation_event(room.version, event, envelope, request.viewer, now, **more)
+
+        return write
 
     async def _bundles(
         self, request: SyncRequest, timeline: Timeline, sight: Sight | None
@@ -207,21 +217,6 @@ class RoomView:
         )
         already = {event.event_id for event in members}
         return [event for event in state if event.event_id not in already] + members
-
-
-def _for_clients(viewer: Viewer, now: int, event: Event, **more: Any) -> orjson.Fragment:
-    return client_event(event, viewer, now, with_room_id=False, **more)
-
-
-def _for_servers(
-    viewer: Viewer,
-    now: int,
-    version: RoomVersion,
-    envelopes: Mapping[str, str],
-    event: Event,
-    **more: Any,
-) -> orjson.Fragment:
-    return federation_event(version, event, envelopes[event.event_id], viewer, now, **more)
 
 
 def _missed(room: Room, sight: Sight, synced: int) -> set[str]:

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from homeserver.clock import Clock
 from homeserver.rooms.client_events import Viewer, client_event
 from homeserver.rooms.history import History
+from homeserver.rooms.visibility import Sight
 from homeserver.sync.filters import Filter, RoomEventFilter, RoomFilter
 from homeserver.sync.request import SyncRequest
 from homeserver.sync.sync import Sync
@@ -176,11 +177,13 @@ class OldSync:
         at = token.position
         for _ in range(0, MAX_LOOKED_AT, PAGE):
             found = await self._scan(at, now.position)
-            chunk += [
-                client_event(event, viewer, self.clock())
-                for event in found
-                if await self._sees(viewer.user_id, joined, event)
-            ]
+            for event in found:
+                sight = await self._sight(viewer.user_id, joined, event)
+                if sight is not None:
+                    past = await self.history.visibility.without_past(
+                        sight, viewer.user_id, [event]
+                    )
+                    chunk.append(client_event(event, viewer, self.clock(), with_past=not past))
             if len(found) < PAGE:
                 return chunk, evolve(token, position=now.position)
             at = found[-1].position
@@ -191,13 +194,14 @@ class OldSync:
     async def _scan(self, after: int, upto: int) -> list[Event]:
         return await self.history.store.read(lambda txn: events.since(txn, after, upto, PAGE))
 
-    async def _sees(self, user_id: str, joined: set[str], event: Event) -> bool:
-        if event.type == "m.room.member" and event.state_key == user_id:
-            return True
-        if event.room_id not in joined:
-            return False
+    async def _sight(self, user_id: str, joined: set[str], event: Event) -> Sight | None:
+        """What a person may see of the room of an event; None if not the event itself."""
+        is_own = event.type == "m.room.member" and event.state_key == user_id
+        if not is_own and event.room_id not in joined:
+            return None
         room = await self.sync.rooms.get(event.room_id)
-        return (await self.history.visibility.sight(room, user_id)).sees(event.seq)
+        sight = await self.history.visibility.sight(room, user_id)
+        return sight if is_own or sight.sees(event.seq) else None
 
 
 def _without_messages(token: str) -> str:

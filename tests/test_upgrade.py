@@ -4,9 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from homeserver.requester import Requester
 from homeserver.rooms.upgrade import Upgrade
-from homeserver.rooms.versions import get_version
 from schema.errors import Forbidden
 from tests.support import Person, WireTest, timeline
 
@@ -229,16 +227,16 @@ class RoomTest(UpgradeCase):
         room = await self.alice.create_room(room_alias_name="street", preset="public_chat")
         await self.alice.ask("PUT", f"/user/{self.alice.id}/rooms/{room}/tags/u.x", {})
         before = await self.alice.sync()
-        rooms = self.hearth.app.rooms
 
         def fail(*_: Any) -> None:
             raise Forbidden("Not today")
 
-        upgrade = Upgrade(self.hearth.app.storage.store, rooms.create, rooms.membership, [fail])
-        requester = Requester(self.alice.id, self.alice.device_id)
+        # The last thing that an upgrade does.
+        failing = self.patch(Upgrade, "_close", fail)
         for version in ("11", "12"):
-            with self.assertRaises(Forbidden):
-                await upgrade.upgrade(requester, room, get_version(version), [])
+            refusal = await self.refused(self.alice, room, {"new_version": version})
+            self.assertEqual(refusal, (403, "M_FORBIDDEN"))
+        failing.restore()
         after = await self.alice.sync(since=before["next_batch"])
         self.assertNotIn("rooms", after)
         found = await self.alice.ask("GET", "/directory/room/%23street:localhost")
@@ -340,6 +338,67 @@ class TypesTest(UpgradeCase):
         self.assertIsNone(await self.state(street, "m.space.child/!gone:localhost"))
         self.assertEqual(await self.state(new, f"m.space.parent/{space}"), {})
         self.assertIsNotNone(await self.state(new, f"m.space.parent/{street}"))
+
+    async def test_rooms_that_admit_members_of_a_space_admit_those_of_the_new_one(self) -> None:
+        space = await self.alice.create_room(
+            creation_content={"type": "m.space"}, preset="public_chat"
+        )
+        await self.bob.join(space)
+        other = {"type": "org.example.age", "room_id": space}
+        condition = {"type": "m.room_membership", "room_id": space}
+        rules = {"join_rule": "restricted", "allow": [other, condition], "x": "y"}
+        rooms = {}
+        for version in ("8", "9", "10", "12", "7"):
+            rooms[version] = await self.alice.create_room(room_version=version)
+            await self.alice.set_state(rooms[version], "m.room.join_rules", rules)
+        hers = await self.carol.create_room()
+        await self.carol.set_state(hers, "m.room.join_rules", rules)
+        closed = await self.alice.create_room()
+        invite = {**rules, "join_rule": "invite"}
+        await self.alice.set_state(closed, "m.room.join_rules", invite)
+        new = await self.upgrade(self.alice, space, "12")
+        admitted = {"type": "m.room_membership", "room_id": new}
+        both = {**rules, "allow": [other, condition, admitted]}
+        for version, room in rooms.items():
+            expected = rules if version == "7" else both
+            self.assertEqual(await self.state(room, "m.room.join_rules"), expected)
+        self.assertEqual(await self.state(hers, "m.room.join_rules", self.carol), rules)
+        self.assertEqual(await self.state(closed, "m.room.join_rules"), invite)
+        await self.bob.join(rooms["9"])
+        await self.carol.join(new)
+        await self.carol.join(rooms["10"])
+        summary = await self.carol.ask("GET", f"/_matrix/client/v1/room_summary/{rooms['12']}")
+        self.assertEqual(summary["allowed_room_ids"], [space, new])
+        # What is restricted to itself, or to what was replaced twice, is no trap.
+        last = await self.upgrade(self.alice, new)
+        found = await self.state(rooms["8"], "m.room.join_rules")
+        self.assertEqual([each["room_id"] for each in found["allow"]], [space, space, new, last])
+
+    async def test_who_moves_is_let_in_by_the_same_spaces_as_before(self) -> None:
+        space = await self.alice.create_room(
+            creation_content={"type": "m.space"}, preset="public_chat"
+        )
+        await self.bob.join(space)
+        room = await self.alice.create_room()
+        allow = [{"type": "m.room_membership", "room_id": space}]
+        rules = {"join_rule": "restricted", "allow": allow}
+        await self.alice.set_state(room, "m.room.join_rules", rules)
+        for version in ("8", "12", "10"):
+            room = await self.upgrade(self.alice, room, version)
+            self.assertEqual(await self.state(room, "m.room.join_rules"), rules)
+            await self.bob.join(room)
+
+    async def test_other_aliases_move_with_the_first_one(self) -> None:
+        room = await self.alice.create_room(room_alias_name="street", preset="public_chat")
+        await self.alice.ask("PUT", "/directory/room/%23road:localhost", {"room_id": room})
+        named = {"alias": "#street:localhost", "alt_aliases": ["#road:localhost"]}
+        await self.alice.set_state(room, "m.room.canonical_alias", named)
+        new = await self.upgrade(self.alice, room, "12")
+        self.assertEqual(await self.state(new, "m.room.canonical_alias"), named)
+        self.assertEqual(await self.state(room, "m.room.canonical_alias"), {})
+        found = await self.alice.ask("GET", f"/rooms/{new}/aliases")
+        self.assertEqual(sorted(found["aliases"]), ["#road:localhost", "#street:localhost"])
+        self.assertEqual((await self.alice.ask("GET", f"/rooms/{room}/aliases"))["aliases"], [])
 
 
 class CarryOverTest(UpgradeCase):

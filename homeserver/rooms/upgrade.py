@@ -1,6 +1,6 @@
 """Upgrading a room: another one of a newer version takes its place, in one transaction."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -13,6 +13,7 @@ from homeserver.rooms.membership import Membership
 from homeserver.rooms.power_levels import as_integers
 from homeserver.rooms.presets import encryption_event
 from homeserver.rooms.room import Room
+from homeserver.rooms.summaries import allowed_rooms
 from homeserver.rooms.versions import RoomVersion
 from schema.canonical import made_canonical
 from schema.errors import BadJson, EventTooLarge, Forbidden
@@ -43,8 +44,6 @@ _CARRIED = (
 _OF_ITS_VERSION = ("creator", "room_version", "predecessor", "additional_creators")
 ADMINISTRATOR = 100
 
-Replaced = Callable[[WriteTransaction, str, str], None]
-
 
 @frozen
 class Upgrade:
@@ -53,8 +52,6 @@ class Upgrade:
     store: Store
     create_room: CreateRoom
     membership: Membership
-    replaced: Sequence[Replaced] = ()
-    """Who else keeps ids of rooms: told the old one and the new one, in the same transaction."""
 
     async def upgrade(
         self, requester: Requester, room_id: str, version: RoomVersion, creators: Sequence[str]
@@ -135,8 +132,6 @@ class Upgrade:
         rooms.publish(txn, old.room_id, False)
         self._relink(txn, user_id, old.room_id, new.room_id)
         self._close(txn, old, user_id)
-        for told in self.replaced:
-            told(txn, old.room_id, new.room_id)
         return new.room_id
 
     def _begin(
@@ -184,7 +179,8 @@ class Upgrade:
         return new
 
     def _relink(self, txn: WriteTransaction, user_id: str, old_id: str, new_id: str) -> None:
-        """The spaces of the room, and the rooms of the space, as far as the person may do it."""
+        """The spaces of the room, the rooms of the space, and those that admit its members, as far
+        as the person may do it."""
         for room_id in self.membership.memberships.rooms_of(user_id):
             if room_id == old_id:
                 continue
@@ -194,6 +190,9 @@ class Upgrade:
                 if link.get("via"):
                     room = self._try(txn, room, user_id, event_type, new_id, link)
                     room = self._try(txn, room, user_id, event_type, old_id, {})
+            rules = _admitting(room, old_id, new_id)
+            if rules is not None:
+                self._try(txn, room, user_id, _JOIN_RULES, "", rules)
 
     def _close(self, txn: WriteTransaction, old: Room, user_id: str) -> None:
         """Nobody is to go on in the old room by mistake, nor to find it by its alias."""
@@ -234,6 +233,17 @@ class Upgrade:
     ) -> Room:
         draft = Draft(event_type, user_id, room.room_id, content, state_key)
         return self.create_room.journal.append(txn, room, draft)[1]
+
+
+def _admitting(room: Room, old_id: str, new_id: str) -> dict[str, Any] | None:
+    """The join rules of a room that admits the members of another one, with those of the room that
+    replaces it. Who has not moved on there yet is admitted as before."""
+    named = allowed_rooms(room)
+    if old_id not in named or new_id in named:
+        return None
+    rules = room.state.content(_JOIN_RULES)
+    condition = {"type": "m.room_membership", "room_id": new_id}
+    return {**rules, "allow": [*rules["allow"], condition]}
 
 
 def predecessor_of(room: Room) -> str | None:

@@ -34,6 +34,8 @@ class DiscoveryApi:
             "versions": VERSIONS,
             "unstable_features": {
                 "org.matrix.msc4222": True,
+                # Redactions by /send, in 1.18.
+                "com.beeper.msc4169": True,
                 "uk.half-shot.msc2666.query_mutual_rooms": True,
                 "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
                 "io.element.e2ee_forced.public": False,

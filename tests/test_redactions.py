@@ -47,6 +47,8 @@ class SendingTest(RedactionCase):
     """As an event like any other (since v1.18), and by the endpoint of its own."""
 
     async def test_a_redaction_can_be_sent_like_any_event_in_every_version(self) -> None:
+        offered = await self.alice.ask("GET", "/_matrix/client/versions")
+        self.assertTrue(offered["unstable_features"]["com.beeper.msc4169"])
         for version in VERSIONS:
             room = await self.alice.create_room(room_version=version, preset="public_chat")
             await self.bob.join(room)

@@ -22,6 +22,7 @@ from people import (
     Neighbourhood,
     Person,
     RoomMaker,
+    accept_invite,
     direct_room,
     everybody_talks,
     group_room,
@@ -67,6 +68,23 @@ async def a_room_of_five(town: Neighbourhood, make: RoomMaker = group_room) -> N
     five = await town.people(anna=(JS,), bernd=(NIO,), clara=(JS,), david=(NIO,), emma=(NIO,))
     room = await room_of(town, five, make)
     await everybody_talks(room, five)
+
+
+async def room_of_version(version: str, _: Neighbourhood, people: list[Person]) -> str:
+    maker, guest = people
+    room = await cast(NioDevice, maker.devices[0]).create_room([guest.user_id], version=version)
+    await accept_invite(room, guest)
+    return room
+
+
+async def rooms_of_all_versions(town: Neighbourhood) -> None:
+    """two people talk encrypted in rooms of all versions, and take something back"""
+    alice, bob = await town.people(alice=(NIO,), bob=(JS,))
+    reader = cast(JsDevice, bob.devices[0])
+    for number in range(1, 13):
+        room = await room_of(town, [alice, bob], partial(room_of_version, str(number)))
+        await everybody_talks(room, [alice, bob])
+        await redactions(room, alice.devices[0], reader, reader)
 
 
 async def family_room(town: Neighbourhood, people: list[Person]) -> str:
@@ -311,7 +329,7 @@ async def redactions(room: str, sender: Device, receiver: Device, viewer: JsDevi
 
 
 def redacted_by(event: Received) -> str | None:
-    """The id that a redaction names: in its content from room version 11 on."""
+    """The id that a redaction names."""
     return event.content.get("redacts") if event.type == "m.room.redaction" else None
 
 
@@ -383,6 +401,7 @@ JOURNEYS: list[Journey] = [
     two_people_on_both,
     a_room_of_five,
     a_family_of_five,
+    rooms_of_all_versions,
     a_later_device,
     an_attachment,
     verification_on_nio,

@@ -112,8 +112,11 @@ class NioDevice(Device):
             if self.client.rooms.pop(room_id, None):
                 self.client.invalidate_outbound_session(room_id)
 
-    async def create_room(self, invite: list[str], direct: bool = False) -> str:
+    async def create_room(
+        self, invite: list[str], direct: bool = False, version: str | None = None
+    ) -> str:
         answer = await self.client.room_create(
+            room_version=version,
             name=None if direct else "Our room",
             is_direct=direct,
             preset=nio.RoomPreset.trusted_private_chat if direct else nio.RoomPreset.private_chat,

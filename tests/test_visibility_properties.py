@@ -47,6 +47,7 @@ class Line:
     def __init__(self, events: list[Json], user_id: str) -> None:
         self.events = events
         self._user_id = user_id
+        self._replaced: dict[str, str] = {}
         self._rules = ["shared"]
         self._memberships = ["leave"]
         for event in events:
@@ -73,12 +74,11 @@ class Line:
         """The ids of the events whose content may be in an answer: seen, or state at the time."""
         told = {event["event_id"] for event in self.events if self._is_own(event)}
         state: dict[tuple[str, str], str] = {}
-        replaced: dict[str, str] = {}
         for number, event in enumerate(self.events):
             event_id, before = event["event_id"], {*state.values()}
             if "state_key" in event:
                 place = event["type"], event["state_key"]
-                replaced[event_id] = state.get(place, event_id)
+                self._replaced[event_id] = state.get(place, event_id)
                 state[place] = event_id
             if number in self._numbers:
                 told |= {event_id, *before, *state.values()}
@@ -88,8 +88,7 @@ class Line:
                 for (event_type, _), event_id in state.items()
                 if event_type.removeprefix("m.room.") in (*STRIPPED, "member")
             }
-        # State quotes what it replaced, and what was redacted quotes the redaction.
-        told |= {replaced[event_id] for event_id in told & replaced.keys()}
+        # What was redacted quotes the redaction.
         redactions = (event for event in self.events if event["type"] == "m.room.redaction")
         return told | {e["event_id"] for e in redactions if e["content"]["redacts"] in told}
 
@@ -106,7 +105,8 @@ class Line:
         """The ids that may be in an answer: of these events, and those that they name."""
         told = self.may_be_told()
         named = [[e["content"], e.get("redacts")] for e in self.events if e["event_id"] in told]
-        return told | {*EVENT_ID.findall(orjson.dumps(named).decode())}
+        replaced = {self._replaced[event_id] for event_id in told & self._replaced.keys()}
+        return told | replaced | {*EVENT_ID.findall(orjson.dumps(named).decode())}
 
 
 def bundled_threads(answer: Any) -> Iterator[Json]:

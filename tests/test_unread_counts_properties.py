@@ -26,6 +26,7 @@ from signedjson.key import generate_signing_key
 from homeserver.account_data import AccountData
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import Signer
+from homeserver.push.actions import Actions
 from homeserver.push.conditions import RoomFacts
 from homeserver.push.counts import PushCountsPart
 from homeserver.push.judge import Judge
@@ -168,7 +169,7 @@ class Server:
         self.receipts = Receipts(store, self.rooms, AccountData(store), clock)
         self.rules = PersonalRules(store, self.spans)
         self.counts = PushCountsPart(store, self.spans, max_counters)
-        self.notifications = Notifications(store, self.rooms, self.spans, clock)
+        self.notifications = Notifications(store, self.rooms, Actions(self.spans), clock)
         self.rooms.start_at(stream.position)
         self.counts.start_at(stream.position)
         for follower in (self.rooms, memberships, self.spans, judge, self.counts):

@@ -85,6 +85,7 @@ class CreateRoom:
             draft = Draft(event_type, creator, room.room_id, content, state_key)
             room = self._append(txn, room, draft)
         for target in wish.invite:
+            _check_level(room, creator, room.power_levels.invite, "invite somebody")
             room = self.membership.let_invite(txn, room, creator, target, is_direct=wish.is_direct)
         return room.room_id
 
@@ -187,7 +188,10 @@ class CreateRoom:
         row = RoomRow(
             self.new_room_id(version), version.id, wish.kind, unique_key, int(wish.is_published)
         )
-        return self.begin(txn, creator, row, content)
+        try:
+            return self.begin(txn, creator, row, content)
+        except Forbidden as error:
+            raise InvalidRoomState(f"m.room.create: {error.error}") from error
 
     def _state(self, creator: str, wish: Wish) -> list[tuple[str, str, dict[str, Any]]]:
         """Every piece of state after the creator's join, in the order of the specification."""
@@ -210,10 +214,13 @@ class CreateRoom:
         return state
 
     def _append(self, txn: WriteTransaction, room: Room, draft: Draft) -> Room:
+        if draft.type != "m.room.member":
+            needed = room.power_levels.needed_for(draft.type, is_state=True)
+            _check_level(room, draft.sender, needed, f"send {draft.type}")
         try:
             return self.journal.append(txn, room, draft)[1]
         except (Forbidden, BadJson) as error:
-            if draft.type in ("m.room.power_levels", "m.room.member"):
+            if draft.type in ("m.room.create", "m.room.power_levels", "m.room.member"):
                 raise InvalidRoomState(f"{draft.type}: {error.error}") from error
             raise
 
@@ -246,6 +253,12 @@ def _kind(creation: Mapping[str, Any], is_direct: bool, invite: Sequence[str]) -
     if named not in ("direct", "self", "group"):
         raise InvalidParam(f"{named!r} is not a conversation type of this server")
     return str(named)
+
+
+def _check_level(room: Room, creator: str, needed: int, what: str) -> None:
+    """A wish that takes from its creator the power for the rest of it contradicts itself."""
+    if room.power_levels.level_of(creator) < needed:
+        raise InvalidRoomState(f"With these power levels you may not {what}: it takes {needed}")
 
 
 def _unique_key(creator: str, wish: Wish) -> str | None:

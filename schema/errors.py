@@ -121,7 +121,9 @@ class BadAlias(MatrixError):
 
 
 class BadState(MatrixError):
-    errcode = "M_BAD_STATE"
+    """The change makes no sense in this state, such as lifting a ban that is not there."""
+
+    errcode, status = "M_BAD_STATE", 403
 
 
 class DuplicateAnnotation(MatrixError):

@@ -16,7 +16,7 @@ from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.journal import Journal
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
-from schema.errors import BadRequest, Forbidden, NotFound
+from schema.errors import BadRequest, BadState, Forbidden, NotFound
 from storage import members, profiles
 from storage.store import Store
 from storage.transaction import WriteTransaction
@@ -137,13 +137,14 @@ class Membership:
         """Lift a ban.
 
         Raises:
-            Forbidden: the person may not, or ``target`` is not banned.
+            BadState: ``target`` is not banned.
+            Forbidden: the person may not.
         """
 
         def work(txn: WriteTransaction) -> None:
             room = self._head(txn, room_id)
             if room.state.membership(target) != "ban":
-                raise Forbidden(f"{target} is not banned from this room")
+                raise BadState(f"{target} is not banned from this room")
             self.put(txn, room, requester.user_id, target, "leave", reason)
 
         await self.store.write(work)

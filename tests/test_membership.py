@@ -211,6 +211,30 @@ class LeavingTest(MembershipCase):
         room = await self.room("public")
         self.assertEqual(await self.answer(self.bob, "leave", room), REFUSED)
 
+    async def test_of_a_forgotten_room_nothing_can_be_read(self) -> None:
+        room = await self.room("public")
+        await self.bob.join(room)
+        said = await self.alice.say(room, "remember?")
+        paths = (
+            (f"/rooms/{room}/messages?dir=b", 403),
+            (f"/rooms/{room}/state", 403),
+            (f"/rooms/{room}/members", 403),
+            (f"/rooms/{room}/state/m.room.create", 403),
+            (f"/rooms/{room}/event/{said}", 404),
+        )
+        await self.answer(self.bob, "leave", room)
+        for path, _ in paths:
+            await self.bob.ask("GET", path)
+        await self.answer(self.bob, "forget", room)
+        for restarted in (False, True):
+            if restarted:
+                await self.hearth.restart()
+            for path, code in paths:
+                self.assertEqual((await self.bob.call("GET", path))[0], code, path)
+        await self.bob.join(room)
+        for path, _ in paths:
+            await self.bob.ask("GET", path)
+
     async def test_a_forgotten_room_is_back_with_an_invite_or_a_knock(self) -> None:
         for rule, section in (("invite", "invite"), ("knock", "knock")):
             room = await self.room(rule)

@@ -83,7 +83,7 @@ def assemble_rooms(
     suspensions.load()
     memberships = Memberships(store)
     memberships.load(storage.stream.position)
-    visibility = Visibility(store)
+    visibility = Visibility(store, memberships)
     timelines = Timelines(store, cache)
     push = assemble_push(config, reactor, storage, cache, memberships, egress, background)
     account_data = AccountData(store)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 
+from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
 from schema.errors import Forbidden
 from storage import events
@@ -68,8 +69,9 @@ MAX_KNOWN = 5_000
 class Visibility:
     """Answers what a person may see of a room."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, memberships: Memberships) -> None:
         self._store = store
+        self._memberships = memberships
         self._known: OrderedDict[tuple[str, str], tuple[tuple[Event | None, ...], Sight]]
         self._known = OrderedDict()
 
@@ -77,17 +79,24 @@ class Visibility:
         return len(self._known)
 
     async def sight(self, room: Room, user_id: str) -> Sight:
-        """What ``user_id`` may see of ``room``. Nothing at all is an empty sight."""
+        """What ``user_id`` may see of ``room``. Nothing at all is an empty sight.
+
+        Whoever has forgotten the room may see of it what somebody may who never was there.
+        """
         sight = glance(room, user_id)
         if sight is not None:
             return sight
+        is_stranger = self._memberships.find(user_id, room.room_id) is None
         # What has happened is settled: as long as these two stand, nothing new can be seen.
-        latest = (room.state.get(_MEMBER, user_id), room.state.get(_VISIBILITY))
+        own = None if is_stranger else room.state.get(_MEMBER, user_id)
+        latest = (own, room.state.get(_VISIBILITY))
         key = (room.room_id, user_id)
         known = self._known.get(key)
         if known is not None and known[0] == latest:
             return known[1]
-        sight = await self._store.read(lambda txn: look(txn, room, user_id))
+        sight = await self._store.read(
+            lambda txn: look(txn, room, None if own is None else user_id)
+        )
         self._known[key] = (latest, sight)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
@@ -148,9 +157,12 @@ def glance(room: Room, user_id: str) -> Sight | None:
     return Sight(((1, EVER),), ((member.seq, "join"),))
 
 
-def look(txn: Transaction, room: Room, user_id: str) -> Sight:
-    """Work out the stretches from the history of the room, up to the moment that ``room`` shows."""
-    own = events.state_history(txn, room.room_id, _MEMBER, user_id)
+def look(txn: Transaction, room: Room, user_id: str | None) -> Sight:
+    """Work out the stretches from the history of the room, up to the moment that ``room`` shows.
+
+    Without a person they are those of a stranger.
+    """
+    own = events.state_history(txn, room.room_id, _MEMBER, user_id) if user_id else []
     settings = events.state_history(txn, room.room_id, _VISIBILITY, "")
     return sight_of(
         [event for event in own if event.seq <= room.seq],

@@ -1,5 +1,6 @@
 """Profiles: what people show of themselves, and who may change it."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,15 @@ from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.membership import Membership
 from schema.canonical import check_canonical
-from schema.errors import BadJson, Forbidden, KeyTooLarge, NotFound, ProfileTooLarge
+from schema.errors import (
+    BadJson,
+    Forbidden,
+    InvalidParam,
+    KeyTooLarge,
+    MissingParam,
+    NotFound,
+    ProfileTooLarge,
+)
 from storage import members, profiles
 from storage.store import Store
 from storage.transaction import Transaction, WriteTransaction
@@ -19,6 +28,8 @@ MAX_PROFILE = 64 * 1024
 MAX_NAME = 256
 MAX_URL = 1000
 MAX_KEY = 255
+# Appendices, "Common Namespaced Identifier Grammar".
+_is_namespaced = re.compile(r"[a-z][a-z0-9._-]*").fullmatch
 _IN_ROOMS = {"displayname": MAX_NAME, "avatar_url": MAX_URL}
 
 
@@ -51,15 +62,15 @@ class Profiles:
         return found
 
     async def field(self, user_id: str, key: str) -> dict[str, Any]:
-        """One field. Somebody without a name or picture has an answer without it.
+        """One field.
 
         Raises:
             NotFound: there is no such person, or they have no such field.
         """
         found = await self.all(user_id)
-        if key not in found and key not in _IN_ROOMS:
+        if key not in found:
             raise NotFound(f"The profile of {user_id} has no {key}")
-        return {key: found[key]} if key in found else {}
+        return {key: found[key]}
 
     async def set(self, requester: Requester, user_id: str, key: str, body: Any) -> None:
         """Set a field to ``body[key]``; name and picture change in every room with it.
@@ -67,12 +78,12 @@ class Profiles:
         Raises:
             Forbidden: it is somebody else's profile.
             UserSuspended: they are.
-            BadJson, KeyTooLarge, ProfileTooLarge: it cannot be.
+            BadJson, InvalidParam, KeyTooLarge, MissingParam, ProfileTooLarge: it cannot be.
         """
         _check_own(requester, user_id)
         self.check_may_change(user_id)
         if key not in body:
-            raise BadJson(f"The body must have the key `{key}`")
+            raise MissingParam(f"The body must have the key `{key}`")
         value = body[key]
         _check_field(key, value)
         json = orjson.dumps(value).decode()
@@ -135,6 +146,10 @@ def _check_key(key: str) -> None:
 
 def _check_field(key: str, value: Any) -> None:
     _check_key(key)
+    if not _is_namespaced(key):
+        raise InvalidParam(
+            "The name of a profile field begins with a-z and goes on with a-z, 0-9, `.`, `_`, `-`"
+        )
     check_canonical({key: value})
     if key not in _IN_ROOMS or value is None:
         return

@@ -1,0 +1,125 @@
+"""Profiles, and finding people (client-server API, "User Data")."""
+
+from typing import Any
+
+from tests.support import Person, WireTest
+
+LISTED = {"type": "m.room.history_visibility", "content": {"history_visibility": "world_readable"}}
+
+
+class ProfilesTest(WireTest):
+    """What people show of themselves."""
+
+    async def setUp(self) -> None:
+        self.hearth = await self.server()
+        self.alice, self.bob = await self.hearth.people("alice", "bob")
+        self.path = f"/profile/{self.alice.id}"
+
+    async def refused(
+        self, method: str, key: str, body: Any = None, who: Person | None = None
+    ) -> tuple[int, str]:
+        code, answer = await (who or self.alice).call(method, f"{self.path}/{key}", body)
+        self.assertTrue(answer["error"])
+        return code, answer["errcode"]
+
+    async def test_fields_are_set_read_and_deleted(self) -> None:
+        fields = {
+            "displayname": "Alice A.",
+            "avatar_url": "mxc://localhost/a",
+            "m.tz": "Europe/Vienna",
+            "org.example.pets": ["cat", {"name": "Mia"}],
+            "org.example.nothing": None,
+        }
+        for key, value in fields.items():
+            await self.alice.ask("PUT", f"{self.path}/{key}", {key: value})
+        await self.hearth.restart()
+        self.assertEqual(await self.bob.ask("GET", self.path), fields)
+        for key, value in fields.items():
+            self.assertEqual(await self.bob.ask("GET", f"{self.path}/{key}"), {key: value})
+            await self.alice.ask("DELETE", f"{self.path}/{key}")
+            self.assertEqual(await self.refused("GET", key), (404, "M_NOT_FOUND"))
+            await self.alice.ask("DELETE", f"{self.path}/{key}")
+        self.assertEqual(await self.bob.ask("GET", self.path), {})
+
+    async def test_nobody_changes_the_profile_of_somebody_else(self) -> None:
+        for key in ("displayname", "org.x"):
+            await self.alice.ask("PUT", f"{self.path}/{key}", {key: "mine"})
+            refused = await self.refused("PUT", key, {key: "yours"}, self.bob)
+            self.assertEqual(refused, (403, "M_FORBIDDEN"))
+            refused = await self.refused("DELETE", key, None, self.bob)
+            self.assertEqual(refused, (403, "M_FORBIDDEN"))
+            self.assertEqual(await self.bob.ask("GET", f"{self.path}/{key}"), {key: "mine"})
+
+    async def test_what_is_no_field_is_refused(self) -> None:
+        for key, body, refusal in (
+            ("displayname", {}, (400, "M_MISSING_PARAM")),
+            ("displayname", {"avatar_url": "x"}, (400, "M_MISSING_PARAM")),
+            ("org.x", {}, (400, "M_MISSING_PARAM")),
+            ("displayname", {"displayname": 5}, (400, "M_BAD_JSON")),
+            ("avatar_url", {"avatar_url": ["x"]}, (400, "M_BAD_JSON")),
+            ("k" * 256, {"k" * 256: 1}, (400, "M_KEY_TOO_LARGE")),
+            ("No-Name", {"No-Name": 1}, (400, "M_INVALID_PARAM")),
+            ("5.x", {"5.x": 1}, (400, "M_INVALID_PARAM")),
+            ("a%20b", {"a b": 1}, (400, "M_INVALID_PARAM")),
+        ):
+            self.assertEqual(await self.refused("PUT", key, body), refusal, key)
+        self.assertEqual(await self.alice.ask("GET", self.path), {})
+
+    async def test_a_profile_has_a_size(self) -> None:
+        await self.alice.ask("PUT", f"{self.path}/org.one", {"org.one": "x" * 40_000})
+        refused = await self.refused("PUT", "org.two", {"org.two": "x" * 30_000})
+        self.assertEqual(refused, (400, "M_PROFILE_TOO_LARGE"))
+        await self.alice.ask("PUT", f"{self.path}/org.one", {"org.one": "x" * 30_000})
+        await self.alice.ask("PUT", f"{self.path}/org.two", {"org.two": "x" * 30_000})
+
+    async def test_nobody_is_not_found(self) -> None:
+        for path in ("/profile/@nobody:localhost", "/profile/@nobody:localhost/displayname"):
+            code, answer = await self.alice.call("GET", path)
+            self.assertEqual((code, answer["errcode"]), (404, "M_NOT_FOUND"))
+
+    async def test_neighbours_see_each_other_in_public_rooms_without_sharing_one(self) -> None:
+        await self.alice.create_room(preset="public_chat")
+        await self.alice.ask("PUT", f"{self.path}/displayname", {"displayname": "Alice A."})
+        self.assertEqual(await self.bob.ask("GET", self.path), {"displayname": "Alice A."})
+
+    async def test_whoever_leaves_for_good_and_erases_has_no_profile(self) -> None:
+        for key in ("displayname", "org.x"):
+            await self.alice.ask("PUT", f"{self.path}/{key}", {key: "mine"})
+        await self.hearth.app.people.accounts.deactivate(self.alice.id, erase=True)
+        code, answer = await self.bob.call("GET", self.path)
+        self.assertIn((code, answer), [(404, answer), (200, {})])
+
+
+class DirectoryTest(WireTest):
+    """Client-server API, "User Directory"."""
+
+    async def setUp(self) -> None:
+        self.hearth = await self.server()
+        self.alice, self.bob = await self.hearth.people("alice", "bob")
+
+    async def find(self, term: str, **more: Any) -> dict[str, Any]:
+        body = {"search_term": term, **more}
+        return dict(await self.alice.ask("POST", "/user_directory/search", body))
+
+    async def found(self, term: str) -> list[str]:
+        return [each["user_id"] for each in (await self.find(term))["results"]]
+
+    async def test_who_is_in_an_open_room_is_found_without_sharing_one(self) -> None:
+        carol, dora = await self.hearth.people("carol", "dora")
+        await carol.create_room(preset="public_chat")
+        await dora.create_room(initial_state=[LISTED])
+        self.assertEqual(await self.found("carol"), [carol.id])
+        self.assertEqual(await self.found("dora"), [dora.id])
+
+    async def test_results_have_a_limit_and_say_so(self) -> None:
+        people = [await self.hearth.person(f"neighbour{n:02}") for n in range(11)]
+        for query, count, limited in (({}, 10, True), ({"limit": 11}, 11, False)):
+            answer = await self.find("neighbour", **query)
+            self.assertEqual(len(answer["results"]), count)
+            self.assertIs(answer["limited"], limited)
+        name = {"displayname": "The first", "avatar_url": "mxc://localhost/first"}
+        for key, value in name.items():
+            await people[0].ask("PUT", f"/profile/{people[0].id}/{key}", {key: value})
+        [first] = (await self.find("the first"))["results"]
+        shown = {"user_id": people[0].id, "display_name": "The first"}
+        self.assertEqual(first, {**shown, "avatar_url": "mxc://localhost/first"})

@@ -17,9 +17,18 @@ class UserDirectory:
     store: Store
 
     async def search(self, asker: str, term: str, limit: int) -> dict[str, Any]:
-        """People whose name or id contains ``term``, without the one who asks."""
+        """People whose name or id contains ``term`` in any case, without the one who asks.
+
+        A neighbourhood is small enough to look at everybody. The databases would not do: SQLite
+        knows the case of no letters but those of English.
+        """
         limit = max(1, min(limit, MAX_RESULTS))
-        found = await self.store.read(
-            lambda txn: user_directory.search(txn, term, asker, limit + 1)
-        )
+        wanted = term.casefold()
+        everybody = await self.store.read(lambda txn: user_directory.everybody(txn, asker))
+        found = [
+            person
+            for person in everybody
+            if wanted in person["user_id"].casefold()
+            or wanted in person.get("display_name", "").casefold()
+        ]
         return {"limited": len(found) > limit, "results": found[:limit]}

@@ -104,6 +104,14 @@ class DirectoryTest(WireTest):
     async def found(self, term: str) -> list[str]:
         return [each["user_id"] for each in (await self.find(term))["results"]]
 
+    async def test_names_and_ids_are_found_in_any_case_and_language(self) -> None:
+        name = {"displayname": "Özlem Müller"}
+        await self.bob.ask("PUT", f"/profile/{self.bob.id}/displayname", name)
+        for term in ("özlem", "ÖZLEM", "Müller", "mÜlLeR", "BOB", "@bob", "bob:LOCAL"):
+            self.assertEqual(await self.found(term), [self.bob.id], term)
+        for term in ("%", "_", '"', "Ozlem Muller", "charlie"):
+            self.assertEqual(await self.found(term), [], term)
+
     async def test_who_is_in_an_open_room_is_found_without_sharing_one(self) -> None:
         carol, dora = await self.hearth.people("carol", "dora")
         await carol.create_room(preset="public_chat")

@@ -11,6 +11,7 @@ from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.journal import Journal, Sent
+from schema import ids
 from schema.canonical import encode
 from schema.errors import BadAlias, BadJson, BadRequest, Forbidden, InvalidParam, NotFound
 from storage import events, rooms
@@ -79,6 +80,7 @@ class Send:
         Raises:
             Forbidden: a rule of the room or of its type is broken.
             NotFound: there is no such room, or nobody to invite.
+            BadAlias, InvalidParam: it names an alias that is none, or of another room.
             BadRequest: it is a membership of somebody, which has its own endpoints.
         """
         if event_type == _MEMBER:
@@ -149,9 +151,9 @@ def _check_alias_shape(content: Mapping[str, Any]) -> None:
 def _check_aliases(
     txn: WriteTransaction, room_id: str, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
-    """What is newly named must point here (client-server API, "m.room.canonical_alias")."""
+    """What is newly named must be an alias and point here ("m.room.canonical_alias")."""
     known = {old.get("alias"), *old.get("alt_aliases", [])}
     for alias in {new.get("alias"), *new.get("alt_aliases", [])} - known - {None, ""}:
-        found = rooms.find_alias(txn, str(alias))
+        found = rooms.find_alias(txn, ids.room_alias(alias))
         if found is None or found[0] != room_id:
             raise BadAlias(f"The alias {alias} does not point to this room")

@@ -201,7 +201,7 @@ class RoomView:
     ) -> Sequence[Event]:
         """Members only as far as the timeline, the summary or a gap needs them."""
         needed = {event.sender for event in timeline.events} | missed
-        if known == 0:
+        if known == 0 or request.full_state:
             needed |= {request.user_id, *_heroes(room, request.user_id)}
         shown = {
             event.state_key
@@ -213,7 +213,7 @@ class RoomView:
             request.viewer.device_id,
             room,
             sorted(needed - shown),
-            redundant=request.filter.include_redundant_members,
+            redundant=request.filter.include_redundant_members or request.full_state,
         )
         already = {event.event_id for event in members}
         return [event for event in state if event.event_id not in already] + members

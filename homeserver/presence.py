@@ -1,15 +1,17 @@
 """Presence: who is here. In memory only, and only for people who share a room."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from attrs import define
+from attrs import Factory, define
 from twisted.internet.task import LoopingCall
 
 from homeserver.clock import Clock
+from homeserver.profiles import ProfileChanged
 from homeserver.sync.ephemeral import Ephemeral
 from schema.errors import Forbidden, InvalidParam
+from storage.stream import Change
 
 STATES = ("online", "unavailable", "offline")
 SILENCE_MS = 60_000
@@ -25,6 +27,8 @@ class _Person:
     active_at: int
     seen_at: int
     position: int = 0
+    shown: Mapping[str, str] = Factory(dict)
+    """Their name and picture, once they have changed."""
 
 
 class Presence:
@@ -123,10 +127,25 @@ class Presence:
         else:
             changed = {other for at, other in self._changes if at > since and other in sharing}
         events = [
-            {"type": "m.presence", "sender": other, "content": self._content(self._people[other])}
+            {"type": "m.presence", "sender": other, "content": self._told(self._people[other])}
             for other in sorted(changed)
         ]
         return ({"presence": {"events": events}} if events else {}), bool(events)
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Follower of the stream: a new name or picture is told as presence, too.
+
+        Client-server API, "Events on Change of Profile Information".
+        """
+        for change in changes:
+            if isinstance(change, ProfileChanged) and change.user_id in self._people:
+                person = self._people[change.user_id]
+                if person.shown != change.shown:
+                    person.shown = change.shown
+                    self._announce(change.user_id, person)
+
+    def _told(self, person: _Person) -> dict[str, Any]:
+        return {**self._content(person), **person.shown}
 
     def _content(self, person: _Person) -> dict[str, Any]:
         ago = max(0, self._clock() - person.active_at)

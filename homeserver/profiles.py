@@ -1,7 +1,7 @@
 """Profiles: what people show of themselves, and who may change it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ from schema.errors import (
 )
 from storage import members, profiles
 from storage.store import Store
+from storage.stream import Change
 from storage.transaction import Transaction, WriteTransaction
 
 MAX_PROFILE = 64 * 1024
@@ -31,6 +32,14 @@ MAX_KEY = 255
 # Appendices, "Common Namespaced Identifier Grammar".
 _is_namespaced = re.compile(r"[a-z][a-z0-9._-]*").fullmatch
 _IN_ROOMS = {"displayname": MAX_NAME, "avatar_url": MAX_URL}
+
+
+@frozen(kw_only=True)
+class ProfileChanged(Change):
+    """Somebody has another name or picture; ``shown`` are those they have now."""
+
+    user_id: str
+    shown: Mapping[str, str]
 
 
 @frozen
@@ -126,7 +135,9 @@ class Profiles:
         """Each room that somebody has joined shows their name and picture."""
         if key not in _IN_ROOMS:
             return
-        shown = profiles.fields(txn, user_id)
+        fields = profiles.fields(txn, user_id)
+        shown = {name: fields[name] for name in _IN_ROOMS if name in fields}
+        txn.announce(ProfileChanged(position=txn.position(), user_id=user_id, shown=shown))
         for room_id in members.rooms_of(txn, user_id, "join"):
             room = self.rooms.head(txn, room_id)
             content = room.state.content("m.room.member", user_id)

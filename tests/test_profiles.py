@@ -82,12 +82,36 @@ class ProfilesTest(WireTest):
         await self.alice.ask("PUT", f"{self.path}/displayname", {"displayname": "Alice A."})
         self.assertEqual(await self.bob.ask("GET", self.path), {"displayname": "Alice A."})
 
-    async def test_whoever_leaves_for_good_and_erases_has_no_profile(self) -> None:
-        for key in ("displayname", "org.x"):
-            await self.alice.ask("PUT", f"{self.path}/{key}", {key: "mine"})
-        await self.hearth.app.people.accounts.deactivate(self.alice.id, erase=True)
-        code, answer = await self.bob.call("GET", self.path)
-        self.assertIn((code, answer), [(404, answer), (200, {})])
+    async def test_a_new_name_is_told_as_presence_to_who_shares_a_room(self) -> None:
+        carol = await self.hearth.person("carol")
+        room = await self.alice.create_room(preset="public_chat")
+        await self.bob.join(room)
+        await self.alice.sync()
+        tokens = [(who, (await who.sync())["next_batch"]) for who in (self.bob, carol)]
+        for key, value in (("displayname", "Alice A."), ("org.x", 1)):
+            await self.alice.ask("PUT", f"{self.path}/{key}", {key: value})
+        for who, since in tokens:
+            answer = await who.sync(since=since)
+            events = answer.get("presence", {}).get("events", [])
+            told = [e["content"] for e in events if e["sender"] == self.alice.id]
+            names = [(each["presence"], each["displayname"]) for each in told]
+            self.assertEqual(names, [("online", "Alice A.")] if who is self.bob else [])
+        await self.alice.ask("DELETE", f"{self.path}/displayname")
+        answer = await self.bob.sync(since=tokens[0][1])
+        [content] = [e["content"] for e in answer["presence"]["events"]]
+        self.assertNotIn("displayname", content)
+
+    async def test_whoever_leaves_for_good_and_erases_leaves_no_profile(self) -> None:
+        for person in (self.alice, self.bob):
+            for key in ("displayname", "org.x"):
+                await person.ask("PUT", f"/profile/{person.id}/{key}", {key: "mine"})
+        accounts, store = self.hearth.app.people.accounts, self.hearth.app.storage.store
+        await accounts.deactivate(self.alice.id, erase=True)
+        await accounts.deactivate(self.bob.id, erase=False)
+        left = await store.read(lambda txn: txn.all("SELECT DISTINCT user_id FROM profiles"))
+        self.assertEqual(left, [(self.bob.id,)])
+        code, answer = await self.hearth.call("GET", self.path)
+        self.assertEqual((code, answer["errcode"]), (404, "M_NOT_FOUND"))
 
 
 class DirectoryTest(WireTest):

@@ -47,7 +47,7 @@ class Syncing:
     @property
     def followers(self) -> Sequence[Follower]:
         """Who follows the stream, waiters last."""
-        parts = (self.account_data, self.room_account_data, self.receipts)
+        parts = (self.account_data, self.room_account_data, self.receipts, self.presence)
         return [*(part.follow for part in parts), self.waiters.follow]
 
 

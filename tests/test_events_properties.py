@@ -388,6 +388,7 @@ class Limits(TestCase):
         return len(encode_canonical_json(event.pdu))
 
     def test_an_event_may_have_65536_bytes_and_not_one_more(self) -> None:
+        self.assertEqual(MAX_EVENT_BYTES, 65536)
         room = MAX_EVENT_BYTES - self.size(message(content={"body": ""}))
         self.assertEqual(self.size(message(content={"body": "x" * room})), MAX_EVENT_BYTES)
         with self.assertRaises(EventTooLarge):

@@ -97,6 +97,13 @@ class TransactionTest(WireTest):
         login.token = fresh["access_token"]
         self.assertEqual(await login.send(self.room, "m.room.message", TEXT, "1"), first)
 
+    async def test_it_is_another_device_after_logging_out(self) -> None:
+        pad = await self.hearth.log_in(self.alice)
+        first = await pad.send(self.room, "m.room.message", TEXT, "1")
+        await pad.ask("POST", "/logout")
+        pad = await self.hearth.log_in(self.alice)
+        self.assertNotEqual(await pad.send(self.room, "m.room.message", TEXT, "1"), first)
+
     async def test_redactions(self) -> None:
         event_id = await self.alice.say(self.room, "secret")
         path = f"/rooms/{self.room}/redact/{event_id}/1"

@@ -70,6 +70,7 @@ def test() -> Iterator[Stage]:
     yield Stage("tests on SQLite", _trial())
     yield Stage("tests on PostgreSQL", ["tests/tools/with-postgres", *_trial()])
     yield Stage("routes of the specification", [PYTHON, "-m", "tests.spec.check_routes"])
+    yield Stage("conformance", [PYTHON, "-m", "tests.conformance.ledger"])
     if CLIENTS.exists():
         yield Stage(
             "real clients", ["tests/tools/with-postgres", "env", f"PYTHON={PYTHON}", str(CLIENTS)]

@@ -1,40 +1,25 @@
 """The configuration file: typed settings, each with the sentence that explains it.
 
 The first start writes the file with every setting and its default. Unknown keys and wrong values
-stop the start with one sentence that names the line and the key.
+stop the start with one sentence that names the line and the key (``settings`` reads the file).
 """
 
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-import yaml
-from attrs import Attribute, field, fields, frozen, has
+from attrs import field, fields, frozen
 
 from federation_disabled.guard import Guard
 from homeserver.rooms.versions import VERSIONS
+from homeserver.settings import Reader, read_yaml, section, setting, written_out
 from schema.errors import InvalidParam
 from schema.ids import server_name
 
 KINDS = ("direct", "self", "group", "family", "space")
 LONGEST_SERVER_NAME = 230
 """So that ids have room for names."""
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used. The message is for the person who wrote it."""
-
-
-def setting(default: Any, text: str) -> Any:
-    """A setting: its default, and the sentence that stands above it in the file."""
-    factory = {"factory": lambda: default} if isinstance(default, list) else {"default": default}
-    return field(metadata={"text": text}, **factory)
-
-
-def section(kind: type, text: str) -> Any:
-    """A group of settings."""
-    return field(factory=kind, metadata={"text": text})
 
 
 @frozen
@@ -159,20 +144,8 @@ def load(file: Path) -> Config:
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or wrong.
     """
-    try:
-        text = file.read_text("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} cannot be read: it is not UTF-8") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{file}, line {line}: {error.problem}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(f"{file}, line {line}: this character is not allowed") from error
-    reader = _Reader(file)
+    node = read_yaml(file)
+    reader = Reader(file)
     config: Config = reader.build(Config, node, "", {"file": file.resolve()})
     _check(config, reader)
     return config
@@ -181,112 +154,10 @@ def load(file: Path) -> Config:
 def default_text(data_dir: str) -> str:
     """The commented file that the first start writes."""
     lines = ["# Hearth's configuration. Restart the server after a change.", ""]
-    for attribute in _settings(Config):
-        lines += [f"# {attribute.metadata['text']}"]
-        if has(_plain_type(Config, attribute)):
-            lines.append(f"{attribute.name}:")
-            kind = _plain_type(Config, attribute)
-            for inner in _settings(kind):
-                lines.append(f"  # {inner.metadata['text']}")
-                lines.append(f"  {inner.name}: {_written(_default(inner))}")
-        else:
-            value = data_dir if attribute.name == "data_dir" else _default(attribute)
-            lines.append(f"{attribute.name}: {_written(value)}")
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines + written_out(Config, {"data_dir": data_dir}))
 
 
-def _settings(kind: Any) -> "list[Attribute[Any]]":
-    return [attribute for attribute in fields(kind) if "internal" not in attribute.metadata]
-
-
-def _default(attribute: "Attribute[Any]") -> Any:
-    default: Any = attribute.default
-    return default.factory() if hasattr(default, "factory") else default
-
-
-def _written(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _plain_type(kind: type, attribute: "Attribute[Any]") -> Any:
-    return get_type_hints(kind)[attribute.name]
-
-
-class _Reader:
-    """Turns YAML nodes into settings; knows the line of everything."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lines: dict[str, int] = {}
-
-    def refuse(self, path: str, sentence: str) -> NoReturn:
-        """Stop because of what a setting is set to."""
-        line = self._lines.get(path, 1)
-        raise ConfigError(f"{self._file}, line {line}: {path} {sentence}")
-
-    def build(self, kind: type, node: yaml.Node | None, path: str, extra: dict[str, Any]) -> Any:
-        known = {attribute.name: attribute for attribute in _settings(kind)}
-        values: dict[str, Any] = dict(extra)
-        if node is None or node.tag == "tag:yaml.org,2002:null":
-            return kind(**values)
-        if not isinstance(node, yaml.MappingNode):
-            raise self._mistake(node, f"{path.rstrip('.') or 'The file'} must hold settings")
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise self._mistake(key, "the name of a setting must be text")
-            name = str(key.value)
-            if name not in known:
-                raise self._mistake(
-                    key, f"{path}{name} is not a setting; known here: {', '.join(known)}"
-                )
-            if name in values:
-                raise self._mistake(key, f"{path}{name} is set twice")
-            self._lines[f"{path}{name}"] = key.start_mark.line + 1
-            values[name] = self._value(_plain_type(kind, known[name]), value, f"{path}{name}")
-        return kind(**values)
-
-    def _value(self, kind: Any, node: yaml.Node, path: str) -> Any:
-        if has(kind):
-            return self.build(kind, node, f"{path}.", {})
-        value = yaml.SafeLoader("")
-        value = value.construct_document(node)
-        if not _fits(kind, value):
-            raise self._mistake(node, f"{path} must be {_in_words(kind)}, not {value!r}")
-        return value
-
-    def _mistake(self, node: yaml.Node, sentence: str) -> ConfigError:
-        return ConfigError(f"{self._file}, line {node.start_mark.line + 1}: {sentence}")
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is list:
-        (inner,) = get_args(kind)
-        return isinstance(value, list) and all(_fits(inner, each) for each in value)
-    if get_args(kind):
-        return any(_fits(each, value) for each in get_args(kind))
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-def _in_words(kind: Any) -> str:
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(get_args(kind))
-    if get_origin(kind) is list:
-        return f"a list, each {_in_words(get_args(kind)[0])}"
-    if get_args(kind):
-        return " or ".join(_in_words(each) for each in get_args(kind))
-    return "null" if kind is type(None) else words[kind]
-
-
-def _check(config: Config, reader: _Reader) -> None:
+def _check(config: Config, reader: Reader) -> None:
     """What the types cannot say."""
     refuse = reader.refuse
     if not _is_server_name(config.server_name):

@@ -7,8 +7,8 @@ from secrets import token_hex
 
 from signedjson.key import generate_signing_key, read_signing_keys, write_signing_keys
 
-from homeserver.config import ConfigError
 from homeserver.events import Signer
+from homeserver.settings import ConfigError
 
 
 def private_file(path: Path, text: str) -> None:

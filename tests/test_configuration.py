@@ -8,7 +8,8 @@ from unittest import TestCase
 
 from twisted.internet.threads import deferToThread
 
-from homeserver.config import ConfigError, default_text, load
+from homeserver.config import default_text, load
+from homeserver.settings import ConfigError
 from tests.processes import ServerProcess
 from tests.support import WireTest
 

@@ -2,8 +2,9 @@
 
 import homeserver.device_expiry
 from homeserver.clock import system_clock
-from homeserver.config import ConfigError, load
+from homeserver.config import load
 from homeserver.device_expiry import DAY_MS, GRACE_MS
+from homeserver.settings import ConfigError
 from storage.transaction import WriteTransaction
 from tests.olm_devices import Device, Stories, Town
 from tests.test_dehydrated import PATH, DriedDevice

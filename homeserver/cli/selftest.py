@@ -16,9 +16,10 @@ from e2e.selftest.run import run as run_selftest
 from e2e.selftest.sign_up import Interactive, Registration, SharedSecret
 from homeserver.assembly.database import engine_for
 from homeserver.clock import random_token, system_clock
-from homeserver.config import Config, ConfigError, load
+from homeserver.config import Config, load
 from homeserver.metrics import Metrics
 from homeserver.registration_tokens import RegistrationTokens
+from homeserver.settings import ConfigError
 from storage.store import Store
 from storage.stream import Stream
 

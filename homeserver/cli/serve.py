@@ -14,8 +14,9 @@ from twisted.web.server import Site
 
 from homeserver.app import App, build
 from homeserver.cli.blocking import BlockingReport
-from homeserver.config import Config, ConfigError, default_text, load
+from homeserver.config import Config, default_text, load
 from homeserver.logs import begin_logging
+from homeserver.settings import ConfigError
 from rest.metrics_page import metrics_site
 from storage.migrate import SchemaTooNew
 

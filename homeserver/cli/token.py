@@ -9,9 +9,10 @@ from twisted.internet.task import react
 
 from homeserver.assembly.database import engine_for
 from homeserver.clock import random_token, system_clock
-from homeserver.config import ConfigError, load
+from homeserver.config import load
 from homeserver.metrics import Metrics
 from homeserver.registration_tokens import RegistrationTokens
+from homeserver.settings import ConfigError
 from schema.errors import MatrixError
 from storage.store import Store
 from storage.stream import Stream

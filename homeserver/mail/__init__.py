@@ -1,0 +1,1 @@
+"""E-mail that the server sends: what letters say, the queue they wait in, and SMTP."""

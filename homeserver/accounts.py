@@ -10,6 +10,7 @@ from homeserver.clock import Clock
 from homeserver.devices import Devices, announce_account
 from homeserver.passwords import Passwords, check_new_password
 from homeserver.sessions import Login, NewDevice, Sessions
+from homeserver.third_party_ids import ThirdPartyIds
 from schema import ids
 from schema.errors import (
     Forbidden,
@@ -48,6 +49,9 @@ class AccountHooks:
     after_deactivated: Sequence[Callable[[str, bool], Awaitable[None]]] = ()
 
 
+_NOBODY = "@:"
+
+
 def _nobody_special(txn: WriteTransaction) -> bool:
     return False
 
@@ -66,6 +70,7 @@ class Accounts:
         devices: Devices,
         sessions: Sessions,
         hooks: AccountHooks,
+        third_party_ids: ThirdPartyIds,
     ) -> None:
         self._store = store
         self._server_name = server_name
@@ -74,6 +79,7 @@ class Accounts:
         self._devices = devices
         self._sessions = sessions
         self._hooks = hooks
+        self._third_party_ids = third_party_ids
 
     async def find(self, user_id: str) -> Account | None:
         """The account, also when it is closed."""
@@ -126,6 +132,20 @@ class Accounts:
             await self._guarded(hook(user_id))
         return login
 
+    async def name_in(self, proof: Mapping[str, Any]) -> str | None:
+        """The name in a login or an auth dict ("Identifier types"); of an address, its owner's.
+
+        Nobody's address gives a name that nobody has, so that it fails as a wrong name does.
+
+        Raises:
+            Forbidden: a kind of identifier that nobody has here.
+            InvalidParam: not an identifier at all.
+        """
+        address = _email_in(proof)
+        if address is None:
+            return _name_in(proof)
+        return await self._third_party_ids.owner(address) or _NOBODY
+
     async def authenticate(self, name: str, password: str) -> str:
         """The user id of whoever has this name and password. ``name`` may be a full user id.
 
@@ -158,7 +178,7 @@ class Accounts:
         password = auth.get("password")
         if not isinstance(password, str):
             raise MissingParam("The password is missing: `auth.password`")
-        name = name_in(auth)
+        name = await self.name_in(auth)
         if user_id is None or await self.authenticate(name or user_id, password) != user_id:
             raise Forbidden("This needs the password of the account that you are logged in with")
 
@@ -242,20 +262,29 @@ class Accounts:
         return user_id if ids.domain(user_id) == self._server_name else None
 
 
-def name_in(proof: Mapping[str, Any]) -> str | None:
-    """The name in a login or an auth dict ("Identifier types"), also in the deprecated ``user``.
+def _email_in(proof: Mapping[str, Any]) -> str | None:
+    """The e-mail address that identifies somebody, also in the deprecated place."""
+    identifier = proof.get("identifier")
+    if identifier is None and proof.get("medium") is not None:
+        identifier = {**proof, "type": "m.id.thirdparty"}
+    if not isinstance(identifier, dict) or identifier.get("type") != "m.id.thirdparty":
+        return None
+    if identifier.get("medium") != "email":
+        raise Forbidden("Nobody here has a phone number; use the user name")
+    address = identifier.get("address")
+    if not isinstance(address, str):
+        raise InvalidParam("The e-mail address is missing: `identifier.address`")
+    return address
 
-    Raises:
-        Forbidden: a kind of identifier that nobody has here.
-        InvalidParam: not an identifier at all.
-    """
+
+def _name_in(proof: Mapping[str, Any]) -> str | None:
     identifier = proof.get("identifier")
     if identifier is None:
         identifier = {"type": "m.id.user", "user": proof.get("user")}
     if not isinstance(identifier, dict):
         raise InvalidParam("`identifier` must be an object")
-    if identifier.get("type") in ("m.id.thirdparty", "m.id.phone"):
-        raise Forbidden("Nobody here has an e-mail address or phone number; use the user name")
+    if identifier.get("type") == "m.id.phone":
+        raise Forbidden("Nobody here has a phone number; use the user name")
     if identifier.get("type") != "m.id.user":
         raise InvalidParam("This type of identifier is not known here; use `m.id.user`")
     name = identifier.get("user")

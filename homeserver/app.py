@@ -34,6 +34,7 @@ from homeserver.media import Media
 from homeserver.media_files import MediaFiles
 from homeserver.metrics import Metrics
 from homeserver.sync.token import SyncToken
+from homeserver.third_party_ids import ThirdPartyIds
 from homeserver.thumbnails import Thumbnails
 from rest.access import Access
 from rest.assembly import routes
@@ -91,6 +92,8 @@ class App:
             self._preparing.cancel()
         self.syncing.presence.stop()
         self.syncing.typing.stop_all()
+        if self.people.email is not None:
+            self.people.email.mailer.stop()
         # In the background, so that a database that is away keeps nobody from stopping.
         self.background("Noting when devices were seen", self.people.last_seen.flush())
         self.background("Noting what was pushed", self.rooms.push.delivery.stop())
@@ -161,10 +164,18 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         background,
     )
     login_tokens = LoginTokens(store, system_clock, random_token)
+    third_party_ids = ThirdPartyIds(store, system_clock)
     device_hooks = _device_hooks(rooms, encryption, login_tokens)
-    account_hooks = _account_hooks(config, rooms, encryption)
+    account_hooks = _account_hooks(config, rooms, encryption, third_party_ids)
     people = assemble_people(
-        config, reactor, store, limits, login_tokens, device_hooks, account_hooks
+        config,
+        reactor,
+        store,
+        limits,
+        login_tokens,
+        third_party_ids,
+        device_hooks,
+        account_hooks,
     )
     syncing = assemble_syncing(
         reactor,
@@ -227,7 +238,9 @@ def _device_hooks(rooms: Rooms, encryption: Encryption, login_tokens: LoginToken
     )
 
 
-def _account_hooks(config: Config, rooms: Rooms, encryption: Encryption) -> AccountHooks:
+def _account_hooks(
+    config: Config, rooms: Rooms, encryption: Encryption, third_party_ids: ThirdPartyIds
+) -> AccountHooks:
     """What other features do, in the same transaction, when an account begins or ends."""
 
     def make_self_room(txn: WriteTransaction, user_id: str) -> None:
@@ -244,6 +257,7 @@ def _account_hooks(config: Config, rooms: Rooms, encryption: Encryption) -> Acco
             encryption.dehydrated.forget,
             encryption.log.forget,
             encryption.backups.forget,
+            third_party_ids.forget,
         ],
     )
 
@@ -313,6 +327,9 @@ def _gauges(
     for name, sized in sizes.items():
         metrics.gauge(f"cache_{name}_entries", f"Entries in memory: {name}", sized.__len__)
     metrics.gauge("pushes_waiting", "Notices to push gateways", rooms.push.delivery.__len__)
+    if people.email is not None:
+        mailer = people.email.mailer
+        metrics.gauge("emails_waiting", "E-mails that wait to be sent", mailer.__len__)
     metrics.gauge("sync_waiters", "Requests that wait in /sync", syncing.waiters.__len__)
     metrics.gauge(
         "writes_waiting", "Writes that wait for the committer", lambda: storage.store.waiting

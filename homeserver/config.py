@@ -4,16 +4,18 @@ The first start writes the file with every setting and its default. Unknown keys
 stop the start with one sentence that names the line and the key (``settings`` reads the file).
 """
 
+from email.policy import EmailPolicy
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, fields, frozen
 
-from federation_disabled.guard import Guard
+from federation_disabled.guard import Guard, is_host_name
 from homeserver.rooms.versions import VERSIONS
 from homeserver.settings import Reader, read_yaml, section, setting, written_out
+from schema.email_address import canonical
 from schema.errors import InvalidParam
 from schema.ids import server_name
 
@@ -32,6 +34,9 @@ class Registration:
         None,
         "Lets tools create accounts at /_synapse/admin/v1/register. Long and random, or null.",
     )
+    email: Literal["never", "optional", "required"] = setting(
+        "optional", "Whether who signs up proves an e-mail address, where there is e-mail at all."
+    )
 
 
 @frozen
@@ -39,6 +44,8 @@ class RateLimits:
     enabled: bool = setting(True, "Switch every limit below on or off.")
     login: list[float] = setting([0.2, 20], "Attempts to log in, per address.")
     registration: list[float] = setting([0.2, 20], "New accounts, per address.")
+    email: list[float] = setting([0.05, 30], "E-mails asked for, per address that asks.")
+    email_recipient: list[float] = setting([0.003, 5], "E-mails sent, per e-mail address.")
     message: list[float] = setting([10, 100], "Events sent, per person.")
     join: list[float] = setting([2, 100], "Rooms joined, per person.")
     invite: list[float] = setting([2, 100], "Invitations, per person.")
@@ -82,6 +89,31 @@ class Media:
 
 
 @frozen
+class Email:
+    host: str | None = setting(
+        None,
+        "The mail server that takes our letters; null: people have no e-mail addresses here, and"
+        " whoever forgets their password needs the organizer.",
+    )
+    port: int = setting(587, "Its port: mostly 587 for starttls, 465 for tls, 25 for none.")
+    security: Literal["starttls", "tls", "none"] = setting(
+        "starttls", "How the connection is encrypted; none only for a mail server next to this one."
+    )
+    certificates: str | None = setting(
+        None,
+        "A PEM file with whom to trust instead of the public authorities; relative to this file.",
+    )
+    user: str | None = setting(None, "Who we are to the mail server; null: it asks nobody.")
+    password: str | None = setting(None, "The password that goes with the user.")
+    password_file: str | None = setting(
+        None, "A file with that password, instead of having it here; relative to this file."
+    )
+    sender: str | None = setting(
+        None, "Whom letters come from: hearth@example.org or Elm Street <hearth@example.org>."
+    )
+
+
+@frozen
 class Metrics:
     listen: str | None = setting(
         "127.0.0.1:9008", "Where Prometheus reads, host:port; null switches it off."
@@ -119,6 +151,9 @@ class Config:
         [], "Registration files of bridges and bots. Not used yet: they log in as people do."
     )
     media: Media = section(Media, "Files and pictures.")
+    email: Email = section(
+        Email, "E-mail: addresses that people prove, new passwords for who forgot theirs."
+    )
     metrics: Metrics = section(Metrics, "Numbers for Prometheus.")
     allow_private_addresses: list[str] = setting(
         [],
@@ -132,10 +167,14 @@ class Config:
         said = {"redis": self.redis, "application_services": self.application_services}
         return [name for name, value in said.items() if value]
 
+    def beside(self, name: str) -> Path:
+        """A path as this file means it."""
+        return (self.file.parent / name).resolve()
+
     @property
     def data(self) -> Path:
         """The data folder, as an absolute path."""
-        return (self.file.parent / self.data_dir).resolve()
+        return self.beside(self.data_dir)
 
 
 def load(file: Path) -> Config:
@@ -192,12 +231,51 @@ def _check(config: Config, reader: Reader) -> None:
     for key in ("max_upload_bytes", "max_image_pixels"):
         if getattr(config.media, key) < 1:
             refuse(f"media.{key}", "must be above 0")
+    _check_email(config, reader)
     if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
         refuse("metrics.listen", "must be host:port, unix:/path or null")
     try:
         Guard(config.allow_private_addresses)
     except ValueError as error:
         refuse("allow_private_addresses", f"is wrong: {error}")
+
+
+def _check_email(config: Config, reader: Reader) -> None:
+    email, refuse = config.email, reader.refuse
+    if email.host is None:
+        if config.registration.email == "required":
+            refuse("registration.email", "cannot be required without a mail server: email.host")
+        return
+    if not is_host_name(email.host):
+        refuse("email.host", "must be a host name or an address, without a port")
+    if not 0 < email.port < 2**16:
+        refuse("email.port", "must be between 1 and 65535")
+    if email.sender is None or not _is_sender(email.sender):
+        refuse("email.sender", "must be an address such as Elm Street <hearth@example.org>")
+    if email.password is not None and email.password_file is not None:
+        refuse("email.password_file", "cannot be set beside email.password")
+    has_password = email.password is not None or email.password_file is not None
+    if has_password != (email.user is not None):
+        refuse("email.user", "and a password go together: set both or none")
+    if email.user is not None and email.security == "none":
+        refuse("email.security", "must not be none: the password would travel in the clear")
+    for key, name in (
+        ("email.certificates", email.certificates),
+        ("email.password_file", email.password_file),
+    ):
+        if name is not None and not config.beside(name).is_file():
+            refuse(key, f"names a file that is not there: {config.beside(name)}")
+
+
+def _is_sender(text: str) -> bool:
+    if not text.isprintable():
+        return False
+    header: Any = EmailPolicy().header_factory("From", text)
+    try:
+        addresses = [canonical(each.addr_spec) for each in header.addresses]
+    except InvalidParam:
+        return False
+    return len(addresses) == 1 and not header.defects
 
 
 def _is_server_name(name: str) -> bool:

@@ -3,21 +3,36 @@
 Client-server API, "Account registration".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from homeserver.accounts import Accounts
 from homeserver.clock import TokenSource
+from homeserver.email_proofs import EmailProofs
 from homeserver.passwords import check_new_password
 from homeserver.registration_tokens import RegistrationTokens
 from homeserver.sessions import Login, NewDevice, random_letters
 from homeserver.shared_secret import SharedSecret
-from homeserver.uia import DUMMY, REGISTRATION_TOKEN, Flow, Uia
+from homeserver.uia import DUMMY, EMAIL, REGISTRATION_TOKEN, Flow, Uia
 from schema.errors import Exclusive, Forbidden, InvalidUsername, MissingParam, UserInUse
 from schema.ids import LONGEST_ID, check_new_localpart
 from storage.transaction import WriteTransaction
 
-_FLOWS: Mapping[str, list[Flow]] = {"token": [[REGISTRATION_TOKEN]], "open": [[DUMMY]]}
+Mode = Literal["token", "open", "closed"]
+EmailWish = Literal["never", "optional", "required"]
+
+
+def sign_up_flows(mode: Mode, email: EmailWish) -> list[Flow]:
+    """What whoever signs up has to prove.
+
+    An address comes first, so that no flow begins with another one: then nobody is through before
+    they could prove theirs.
+    """
+    steps = [REGISTRATION_TOKEN] if mode == "token" else []
+    plain, with_address = steps or [DUMMY], [EMAIL, *steps]
+    if email == "never":
+        return [plain]
+    return [with_address] if email == "required" else [plain, with_address]
 
 
 class SignUp:
@@ -26,22 +41,26 @@ class SignUp:
     def __init__(
         self,
         server_name: str,
-        mode: Literal["token", "open", "closed"],
+        mode: Mode,
+        flows: Sequence[Flow],
         random_token: TokenSource,
         accounts: Accounts,
         uia: Uia,
         tokens: RegistrationTokens,
         shared_secret: SharedSecret,
+        proofs: EmailProofs | None,
         is_reserved: Callable[[str], bool],
     ) -> None:
         """``is_reserved`` says whether a user id belongs to an application service."""
         self._server_name = server_name
         self._mode = mode
+        self._flows = flows
         self._random_token = random_token
         self._accounts = accounts
         self._uia = uia
         self._tokens = tokens
         self._shared_secret = shared_secret
+        self._proofs = proofs
         self._is_reserved = is_reserved
 
     async def first_token(self) -> str | None:
@@ -84,6 +103,7 @@ class SignUp:
 
         Raises:
             Forbidden: registration is closed, or the registration token is no longer good.
+            ThreepidAuthFailed, ThreepidInUse: the e-mail address is no longer theirs to take.
             InvalidUsername, UserInUse, Exclusive: nobody can get this name.
             WeakPassword, InvalidParam, MissingParam: so the account cannot be made.
             InteractiveAuth: more authentication is needed.
@@ -100,10 +120,12 @@ class SignUp:
             raise MissingParam("The new account needs a `password`")
         if device is not None:
             device.check()
-        proof = await self._uia.complete(None, "register", auth, _FLOWS[self._mode])
-        token_hash = proof.get(REGISTRATION_TOKEN)
+        proof = await self._uia.complete(None, "register", auth, self._flows)
+        token_hash, sid = proof.get(REGISTRATION_TOKEN), proof.get(EMAIL)
 
         def admit(txn: WriteTransaction) -> bool:
+            if self._proofs is not None and sid is not None:
+                self._proofs.sign_up(txn, user_id, sid)
             return token_hash is not None and self._tokens.use(txn, token_hash)
 
         return user_id, await self._accounts.create(user_id, password, device, admit)

@@ -16,20 +16,22 @@ from attrs import define, field
 from homeserver.clock import Clock, TokenSource
 from homeserver.limits import Limits
 from homeserver.requester import Requester
-from schema.errors import Forbidden, InteractiveAuth, NotFound
+from schema.errors import Forbidden, InteractiveAuth, MatrixError, NotFound, Unauthorized
 
 SESSION_MS = 15 * 60 * 1000
 MAX_SESSIONS = 5_000
 
 PASSWORD = "m.login.password"
 REGISTRATION_TOKEN = "m.login.registration_token"
+EMAIL = "m.login.email.identity"
 DUMMY = "m.login.dummy"
 
 Flow = Sequence[str]
 Stage = Callable[[str | None, Mapping[str, Any]], Awaitable[Any]]
-"""Gets who is being authenticated (None: a stranger) and the auth dict; Forbidden if it is wrong.
+"""Gets who is being authenticated (None: a stranger) and the auth dict.
 
-What it returns is kept until all stages are complete, so it must hold no secret.
+Forbidden if it is wrong, Unauthorized if it is only too early. What it returns is kept until all
+stages are complete, so it must hold no secret.
 """
 
 
@@ -162,7 +164,7 @@ class Uia:
             self._limits.spend("login", session.user_id)
         try:
             session.completed[stage] = await self._stages[stage](session.user_id, auth)
-        except Forbidden as failed:
+        except (Forbidden, Unauthorized) as failed:
             raise self._question(session, failed) from None
 
     def _find(self, session_id: Any) -> _Session | None:
@@ -182,7 +184,7 @@ class Uia:
     def _is_superfluous(self, oldest: _Session) -> bool:
         return len(self._sessions) > MAX_SESSIONS or oldest.expires_at <= self._clock()
 
-    def _question(self, session: _Session, failed: Forbidden | None = None) -> InteractiveAuth:
+    def _question(self, session: _Session, failed: MatrixError | None = None) -> InteractiveAuth:
         return InteractiveAuth(
             failed,
             flows=[{"stages": list(flow)} for flow in session.flows],

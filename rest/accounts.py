@@ -4,10 +4,11 @@ from typing import Any
 
 from homeserver.accounts import Accounts
 from homeserver.devices import Devices
+from homeserver.email_proofs import EmailProofs
 from homeserver.passwords import check_new_password
 from homeserver.uia import Uia, request_key
-from rest.routing import Call, Route
-from schema.errors import Forbidden
+from rest.routing import Access, Call, Route
+from schema.errors import Forbidden, MissingToken
 
 _ACCOUNT = "/_matrix/client/v3/account"
 _WHOIS = "/_matrix/client/v3/admin/whois/{user_id}"
@@ -17,17 +18,24 @@ _IS_ADMIN = "/_synapse/admin/v1/users/{user_id}/admin"
 class AccountsApi:
     """Client-server API, "Account management" and "Server administration"."""
 
-    def __init__(self, accounts: Accounts, devices: Devices, uia: Uia) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        devices: Devices,
+        uia: Uia,
+        email_proofs: EmailProofs | None,
+    ) -> None:
         self._accounts = accounts
         self._devices = devices
         self._uia = uia
+        self._email_proofs = email_proofs
 
     def routes(self) -> list[Route]:
         """The routes of this feature."""
         password, deactivate = f"{_ACCOUNT}/password", f"{_ACCOUNT}/deactivate"
         return [
             Route("GET", f"{_ACCOUNT}/whoami", self.who_am_i),
-            Route("POST", password, self.change_password, body="account.password"),
+            Route("POST", password, self.change_password, Access.OPTIONAL, body="account.password"),
             Route("POST", deactivate, self.deactivate, body="account.deactivate"),
             Route("GET", _WHOIS, self.who_is),
             Route("GET", _IS_ADMIN, self.is_admin),
@@ -42,16 +50,32 @@ class AccountsApi:
         return answer
 
     async def change_password(self, call: Call) -> dict[str, Any]:
-        """A new password for the old one; a weak one is refused before the old one is asked for."""
-        check_new_password(call.body["new_password"])
+        """A new password, for the old one or for who proves their e-mail address.
+
+        A weak one is refused before anything is asked for.
+        """
+        new_password = call.body["new_password"]
+        keep_all = call.body.get("logout_devices") is False
+        check_new_password(new_password)
+        if call.requester is None:
+            await self._reset_password(call, new_password, keep_all)
+            return {}
         await self._authenticate(call)
         await self._accounts.change_password(
             call.requester.user_id,
-            call.body["new_password"],
+            new_password,
             keep_device=call.requester.device_id,
-            keep_all=call.body.get("logout_devices") is False,
+            keep_all=keep_all,
         )
         return {}
+
+    async def _reset_password(self, call: Call, new_password: str, keep_all: bool) -> None:
+        if self._email_proofs is None:
+            raise MissingToken("This request needs an access token: nobody has an e-mail address")
+        key = request_key(f"{call.method} {call.uri}", call.body)
+        await self._email_proofs.reset_password(
+            new_password, key, call.body.get("auth"), keep_all=keep_all
+        )
 
     async def deactivate(self, call: Call) -> dict[str, Any]:
         """Close the requester's account."""

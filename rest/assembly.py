@@ -19,6 +19,7 @@ from rest.auth_fallback import AuthFallbackApi
 from rest.dehydrated import DehydratedApi
 from rest.devices import DevicesApi
 from rest.discovery import DiscoveryApi
+from rest.email_confirmation import EmailConfirmationApi
 from rest.hide import HideApi
 from rest.history import HistoryApi
 from rest.html import Pages
@@ -64,6 +65,7 @@ def routes(
     """Every route of the server. ``position_in`` reads the position out of a token of /sync."""
     ours = Ours(config.server_name)
     pages = Pages()
+    validations = None if people.email is None else people.email.validations
     apis: list[Any] = [
         DiscoveryApi(config, list(VERSIONS)),
         SessionsApi(
@@ -71,12 +73,13 @@ def routes(
         ),
         LoginFallbackApi(pages, config.server_name),
         ModerationApi(rooms.moderation, ours),
-        AccountsApi(people.accounts, people.devices, people.uia),
+        AccountsApi(people.accounts, people.devices, people.uia, people.email_proofs),
         RegistrationApi(people.sign_up),
         AdminRegisterApi(people.sign_up, config.server_name),
         AuthFallbackApi(people.uia, pages, config.server_name),
         DevicesApi(people.devices, people.uia),
-        ThirdPartyIdsApi(),
+        ThirdPartyIdsApi(people.third_party_ids, validations, people.email_proofs, people.uia),
+        EmailConfirmationApi(validations, pages, config.server_name),
         OpenIdApi(people.openid, config.server_name, __version__),
         RoomsApi(rooms.create, rooms.membership, rooms.memberships, rooms.directory, ours),
         SendApi(rooms.send, ours),

@@ -83,7 +83,7 @@ class DiscoveryApi:
                 "m.set_displayname": {"enabled": True},
                 "m.set_avatar_url": {"enabled": True},
                 "m.profile_fields": {"enabled": True},
-                "m.3pid_changes": {"enabled": False},
+                "m.3pid_changes": {"enabled": self._config.email.host is not None},
                 "m.get_login_token": {"enabled": True},
                 "m.forget_forced_upon_leave": {"enabled": False},
                 "org.hearth.encryption": {

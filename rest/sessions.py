@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from homeserver.accounts import Accounts, name_in
+from homeserver.accounts import Accounts
 from homeserver.devices import Devices
 from homeserver.login_tokens import LoginTokens
 from homeserver.sessions import Login, NewDevice, Sessions, Tokens
@@ -66,7 +66,7 @@ class SessionsApi:
             return await self._login_tokens.redeem(body["token"])
         if body["type"] != "m.login.password":
             raise BadRequest("The ways to log in here are `m.login.password` and `m.login.token`")
-        name, password = name_in(body), body.get("password")
+        name, password = await self._accounts.name_in(body), body.get("password")
         if name is None or password is None:
             raise MissingParam("To log in, give `identifier` and `password`")
         return await self._accounts.authenticate(name, password)

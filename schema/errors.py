@@ -195,6 +195,22 @@ class ThreepidAuthFailed(MatrixError):
     errcode, status = "M_THREEPID_AUTH_FAILED", 403
 
 
+class ThreepidInUse(MatrixError):
+    errcode = "M_THREEPID_IN_USE"
+
+
+class ServerNotTrusted(MatrixError):
+    """Another server is named that this one has nothing to do with."""
+
+    errcode = "M_SERVER_NOT_TRUSTED"
+
+
+class Unauthorized(MatrixError):
+    """A step of authentication has not been taken yet; the client goes on asking."""
+
+    errcode, status = "M_UNAUTHORIZED", 401
+
+
 class ThreepidMediumNotSupported(MatrixError):
     errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
 

@@ -16,6 +16,7 @@ from tests.support import PASSWORD, Person, Server, WireTest
 
 VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
 ADMIN_REGISTER = "/_synapse/admin/v1/register"
+ASKING = {"client_secret": "secret", "email": "hal@example.org", "send_attempt": 1}
 CLOSED_HOUSE = {"registration": {"mode": "token"}}
 
 
@@ -274,6 +275,7 @@ class ChangingTest(WireTest):
                 people.devices,
                 people.sessions,
                 hooks,
+                people.third_party_ids,
             )
 
         def refuse(txn: WriteTransaction, user_id: str) -> None:
@@ -310,11 +312,12 @@ class ChangingTest(WireTest):
         hal = await server.person("hal")
         for path in ("/register", "/account/password", "/account/3pid"):
             for medium in ("email", "msisdn"):
-                code, answer = await server.call("POST", f"{path}/{medium}/requestToken", {"x": 1})
+                code, answer = await server.call("POST", f"{path}/{medium}/requestToken", ASKING)
                 self.assertIn(code, (400, 403))
                 self.assertTrue(answer["errcode"].startswith("M_THREEPID_"))
         self.assertEqual(await hal.ask("GET", "/account/3pid"), {"threepids": []})
-        self.assertEqual((await hal.call("POST", "/account/3pid/add", {}))[0], 403)
+        body = {"sid": "1", "client_secret": "secret"}
+        self.assertEqual((await hal.call("POST", "/account/3pid/add", body))[0], 403)
 
     async def test_the_database_holds_no_secret_that_can_be_read(self) -> None:
         server = await self.server(**CLOSED_HOUSE)

@@ -55,6 +55,36 @@ MISTAKES = [
     ("media: {max_upload_bytes: 1.5}", 1, "media.max_upload_bytes"),
     ("media: {max_upload_bytes: -1}", 1, "media.max_upload_bytes"),
     ("media: {max_image_pixels: 0}", 1, "media.max_image_pixels"),
+    ("registration: {email: required}", 1, "registration.email"),
+    ("email: {host: 'mail.example:25', sender: a@b.example}", 1, "email.host"),
+    ("email: {host: mail.example, sender: a@b.example, port: 0}", 1, "email.port"),
+    ("email: {host: mail.example, sender: a@b.example, security: some}", 1, "email.security"),
+    ("email:\n  host: mail.example", 1, "email.sender"),
+    ("email:\n  host: mail.example\n  sender: nobody", 3, "email.sender"),
+    ("email: {host: mail.example, sender: 'a@b.example, c@d.example'}", 1, "email.sender"),
+    ('email: {host: mail.example, sender: "a@b.example\\nBcc: c@d.example"}', 1, "email.sender"),
+    ("email: {host: mail.example, sender: a@b.example, user: me}", 1, "email.user"),
+    ("email: {host: mail.example, sender: a@b.example, password: secret}", 1, "email.user"),
+    (
+        "email: {host: mail.example, sender: a@b.example, user: me, password: x, password_file: y}",
+        1,
+        "email.password_file",
+    ),
+    (
+        "email: {host: mail.example, sender: a@b.example, user: me, password_file: not-there}",
+        1,
+        "email.password_file",
+    ),
+    (
+        "email: {host: mail.example, sender: a@b.example, certificates: not-there}",
+        1,
+        "email.certificates",
+    ),
+    (
+        "email: {host: mail.example, sender: a@b.example, user: me, password: x, security: none}",
+        1,
+        "email.security",
+    ),
     ("metrics: {listen: nonsense}", 1, "metrics.listen"),
     ("metrics: {token: 5}", 1, "metrics.token"),
     ("allow_private_addresses: ['10.0.0.0/99']", 1, "allow_private_addresses"),
@@ -110,6 +140,9 @@ class FileTest(TestCase):
             "redis: redis://localhost:6379/0",
             "allow_private_addresses: [192.168.1.0/24, 10.0.0.1, push.home]",
             "metrics: {listen: null}",
+            "email: {host: mail.example, port: 465, security: tls, sender: Elm <a@b.example>}",
+            "email: {host: 10.0.0.1, sender: a@b.example, user: a, password_file: hearth.yaml}",
+            "registration: {email: required}\nemail: {host: mail.example, sender: a@b.example}",
         ):
             self.file.write_text(text)
             with self.subTest(text):

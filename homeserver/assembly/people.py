@@ -5,10 +5,12 @@ from typing import Any
 from attrs import frozen
 
 from homeserver.accounts import AccountHooks, Accounts
+from homeserver.assembly.email import Email, assemble_email
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
 from homeserver.device_expiry import DeviceExpiry
 from homeserver.devices import DeviceHooks, Devices
+from homeserver.email_proofs import EmailProofs
 from homeserver.last_seen import LastSeen
 from homeserver.limits import Limits
 from homeserver.login_tokens import LoginTokens
@@ -17,8 +19,17 @@ from homeserver.passwords import Passwords
 from homeserver.registration_tokens import RegistrationTokens
 from homeserver.sessions import Sessions
 from homeserver.shared_secret import SharedSecret
-from homeserver.sign_up import SignUp
-from homeserver.uia import Uia, dummy_stage
+from homeserver.sign_up import SignUp, sign_up_flows
+from homeserver.third_party_ids import ThirdPartyIds
+from homeserver.uia import (
+    DUMMY,
+    EMAIL,
+    PASSWORD,
+    REGISTRATION_TOKEN,
+    Stage,
+    Uia,
+    dummy_stage,
+)
 from homeserver.user_directory import UserDirectory
 from storage.store import Store
 
@@ -38,6 +49,9 @@ class People:
     tokens: RegistrationTokens
     login_tokens: LoginTokens
     openid: OpenId
+    third_party_ids: ThirdPartyIds
+    email: Email | None
+    email_proofs: EmailProofs | None
     directory: UserDirectory
 
 
@@ -47,6 +61,7 @@ def assemble_people(
     store: Store,
     limits: Limits,
     login_tokens: LoginTokens,
+    third_party_ids: ThirdPartyIds,
     device_hooks: DeviceHooks,
     account_hooks: AccountHooks,
 ) -> People:
@@ -56,24 +71,43 @@ def assemble_people(
     devices = Devices(store, system_clock, last_seen, device_hooks)
     sessions = Sessions(store, system_clock, random_token, devices, last_seen)
     accounts = Accounts(
-        store, config.server_name, system_clock, passwords, devices, sessions, account_hooks
+        store,
+        config.server_name,
+        system_clock,
+        passwords,
+        devices,
+        sessions,
+        account_hooks,
+        third_party_ids,
     )
     tokens = RegistrationTokens(store, system_clock, random_token)
-    stages = {
-        "m.login.password": accounts.password_stage,
-        "m.login.registration_token": tokens.stage,
-        "m.login.dummy": dummy_stage,
+    email = assemble_email(config, reactor, store, limits)
+    stages: dict[str, Stage] = {
+        PASSWORD: accounts.password_stage,
+        REGISTRATION_TOKEN: tokens.stage,
+        DUMMY: dummy_stage,
     }
+    if email is not None:
+        stages[EMAIL] = email.validations.stage
     uia = Uia(system_clock, random_token, limits, stages)
+    proofs = (
+        None
+        if email is None
+        else EmailProofs(store, email.validations, third_party_ids, accounts, uia)
+    )
     secret = SharedSecret(config.registration.shared_secret, system_clock, random_token)
     sign_up = SignUp(
         config.server_name,
         config.registration.mode,
+        sign_up_flows(
+            config.registration.mode, "never" if email is None else config.registration.email
+        ),
         random_token,
         accounts,
         uia,
         tokens,
         secret,
+        proofs,
         _nobody,
     )
     return People(
@@ -88,6 +122,9 @@ def assemble_people(
         tokens,
         login_tokens,
         OpenId(system_clock, random_token),
+        third_party_ids,
+        email,
+        proofs,
         UserDirectory(store),
     )
 

@@ -24,6 +24,7 @@ from storage.sessions import (
     RefreshToken,
     add_access_token,
     add_refresh_token,
+    expire_access_tokens,
     find_access_token,
     find_refresh_token,
     remove_access_tokens,
@@ -182,7 +183,8 @@ class Sessions:
         """The next access and refresh token for the holder of a refresh token.
 
         The old ones work until a new one is used, so a lost answer does no harm. A refresh token
-        that comes back after that has been stolen or copied: the session ends.
+        that comes back after that has been stolen or copied: the session ends, for its owner, too,
+        who logs in again and keeps the device with its keys.
 
         Raises:
             UnknownToken: not a refresh token, or spent; with ``soft_logout`` when its device
@@ -199,7 +201,7 @@ class Sessions:
                 raise UserLocked()
             user_id, device_id = found.user_id, found.device_id
             if found.generation < found.confirmed:
-                self._end_tokens(txn, user_id, device_id)
+                self._spend_tokens(txn, found)
                 return None
             self._confirm(txn, found)
             return self._issue(txn, user_id, device_id, found.generation + 1, True)
@@ -271,6 +273,17 @@ class Sessions:
             remove_older_access_tokens(txn, *device, token.generation)
             remove_older_refresh_tokens(txn, *device, token.generation - SPENT_KEPT)
             announce_account(txn, token.user_id)
+
+    def _spend_tokens(self, txn: WriteTransaction, token: RefreshToken) -> None:
+        """No token of the device is good any more, but each is remembered as one that was.
+
+        To one that was the answer is ``soft_logout``; without it clients throw their keys away.
+        """
+        device = (token.user_id, token.device_id)
+        expire_access_tokens(txn, *device, self._clock())
+        # One generation may have been handed out that nobody has been seen to have.
+        advance_generation(txn, *device, token.confirmed + 2)
+        announce_account(txn, token.user_id)
 
     def _end_tokens(self, txn: WriteTransaction, user_id: str, device_id: str) -> None:
         remove_access_tokens(txn, user_id, [device_id])

@@ -123,6 +123,16 @@ def remove_older_refresh_tokens(
     )
 
 
+def expire_access_tokens(txn: WriteTransaction, user_id: str, device_id: str, now: int) -> None:
+    """Let every access token of a device have expired."""
+    txn.run(
+        "UPDATE access_tokens SET expires_at = ? WHERE user_id = ? AND device_id = ?",
+        now,
+        user_id,
+        device_id,
+    )
+
+
 def remove_access_tokens(txn: WriteTransaction, user_id: str, device_ids: Collection[str]) -> None:
     """Remove every access token of these devices."""
     txn.among(

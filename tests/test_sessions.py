@@ -170,7 +170,7 @@ class RefreshTest(WireTest):
         _, newer = await refresh(server, new)
         self.assertEqual(await whoami(server, old), (401, None))
         self.assertEqual((await refresh(server, old))[0], 401)
-        self.assertEqual(await whoami(server, newer), (401, None))
+        self.assertEqual(await whoami(server, newer), (401, True))
 
     async def test_a_refresh_token_that_comes_back_ends_the_session_but_not_the_device(
         self,
@@ -178,14 +178,36 @@ class RefreshTest(WireTest):
         server, _, stolen = await self.begin()
         _, new = await refresh(server, stolen)
         self.assertEqual(await whoami(server, new), (200, None))
+        _, unused = await refresh(server, new)
         code, answer = await refresh(server, stolen)
         self.assertEqual((code, answer["errcode"]), (401, "M_UNKNOWN_TOKEN"))
         self.assertTrue(answer["soft_logout"])
-        self.assertEqual(await whoami(server, new), (401, None))
-        self.assertEqual((await refresh(server, new))[0], 401)
+        # Whoever the tokens belong to must log in again, and may keep the keys of the device.
+        self.assertEqual(await whoami(server, new), (401, True))
+        self.assertEqual(await whoami(server, unused), (401, True))
+        for tokens in (unused, new, stolen, new):
+            code, answer = await refresh(server, tokens)
+            self.assertEqual((code, answer["soft_logout"]), (401, True))
+        await server.restart()
+        self.assertEqual(await whoami(server, new), (401, True))
         rita = Person(server, stolen, None)
-        back = await server.log_in(rita, device_id=rita.device_id)
+        back = await server.log_in(rita, device_id=rita.device_id, refresh_token=True)
         self.assertEqual(len((await back.ask("GET", "/devices"))["devices"]), 1)
+        _, newest = await refresh(server, dict(back.login))
+        self.assertEqual(await whoami(server, newest), (200, None))
+        self.assertEqual(await whoami(server, new), (401, None))
+
+    async def test_a_thief_who_caught_a_lost_answer_is_noticed_too(self) -> None:
+        server, _, old = await self.begin()
+        _, caught = await refresh(server, old)
+        _, new = await refresh(server, old)
+        self.assertEqual(await whoami(server, new), (200, None))
+        _, thiefs = await refresh(server, caught)
+        self.assertEqual(await whoami(server, thiefs), (200, None))
+        code, answer = await refresh(server, new)
+        self.assertEqual((code, answer["soft_logout"]), (401, True))
+        self.assertEqual(await whoami(server, thiefs), (401, True))
+        self.assertEqual((await refresh(server, thiefs))[0], 401)
 
     async def test_spent_tokens_do_not_pile_up(self) -> None:
         server, _, tokens = await self.begin()

@@ -1,8 +1,10 @@
 """What came before /sync. Clients of today do not need it."""
 
+from time import perf_counter
 from typing import Any
 
 from federation_disabled.ours import Ours
+from homeserver.metrics import current_operation
 from homeserver.rooms.client_events import Viewer
 from homeserver.sync.old_sync import OldSync
 from rest.routing import Call, Route
@@ -44,9 +46,16 @@ class OldSyncApi:
         """What happens, everywhere or in one room."""
         timeout = call.query.integer("timeout", 0, most=MAX_WAIT_MS) / 1000
         start, room_id = call.query.text("from") or None, call.query.text("room_id")
+        began = perf_counter()
         if room_id is None:
-            return await self._old_sync.stream(_viewer(call), start, timeout)
-        return await self._old_sync.peek(_viewer(call), self._ours.room(room_id), start, timeout)
+            answer = await self._old_sync.stream(_viewer(call), start, timeout)
+        else:
+            room = self._ours.room(room_id)
+            answer = await self._old_sync.peek(_viewer(call), room, start, timeout)
+        operation = current_operation.get()
+        if operation is not None:
+            operation.waited_seconds = perf_counter() - began
+        return answer
 
     async def event(self, call: Call) -> Any:
         """One event, of whatever room."""

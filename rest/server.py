@@ -213,6 +213,9 @@ class Api(Resource):
         elif asked != "GET":
             call.body = self._body(route, request)
         result = await route.handler(call)
+        if operation.waited_seconds:
+            # Meanwhile the token may have ended: then nothing of the answer is theirs any more.
+            await self._admit(route, call)
         return result if isinstance(result, Answer) else Answer(result)
 
     async def _admit(self, route: Route, call: Call) -> None:

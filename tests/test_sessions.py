@@ -133,6 +133,68 @@ class LoginTest(WireTest):
         self.assertNotIn(phone_id, [device["device_id"] for device in devices])
 
 
+class WaitingTest(WireTest):
+    """Whoever waits in /sync while their session ends gets nothing of what comes then."""
+
+    async def waits(self, person: Person, path: str = "/sync", **query: Any) -> Deferred[Any]:
+        """A request that has begun to wait; what it is answered."""
+        since = (await person.sync())["next_batch"]
+        waiters, began = person.server.app.syncing.waiters, Deferred[None]()
+        add: Callable[..., None] = waiters.add
+
+        def notice(*args: Any) -> None:
+            add(*args)
+            began.callback(None)
+
+        undo = self.patch(waiters, "add", notice)
+        query = {"since": since, "from": since, "timeout": 60_000, **query}
+        answer = Deferred.fromCoroutine(person.call("GET", path, query=query))
+        await began
+        undo.restore()
+        return answer
+
+    async def test_a_logout_ends_the_wait(self) -> None:
+        server = await self.server()
+        anna = await server.person("anna")
+        for path in ("/sync", "/events"):
+            phone, pad = await server.log_in(anna), await server.log_in(anna)
+            for device in (phone, pad):
+                await device.ask("GET", "/account/whoami")
+            on_phone, on_pad = await self.waits(phone, path), await self.waits(pad, path)
+            await phone.ask("POST", "/logout")
+            code, answer = await on_phone
+            self.assertEqual((code, answer["errcode"]), (401, "M_UNKNOWN_TOKEN"))
+            self.assertNotIn("soft_logout", answer)
+            # Another device of hers hears at most that nothing has happened.
+            self.assertEqual((await on_pad)[0], 200)
+
+    async def test_a_lock_ends_the_wait(self) -> None:
+        server = await self.server()
+        anna = await server.person("anna")
+        answer = await self.waits(anna)
+        await server.app.people.accounts.set_locked(anna.id, True)
+        code, refusal = await answer
+        self.assertEqual((code, refusal["errcode"]), (401, "M_USER_LOCKED"))
+
+    async def test_what_comes_after_the_token_has_expired_is_not_told(self) -> None:
+        later = Later()
+        self.patch(homeserver.assembly.people, "system_clock", later)
+        server = await self.server()
+        anna = await server.person("anna", refresh_token=True)
+        ben = await server.person("ben")
+        room = await ben.create_room(preset="public_chat")
+        await anna.join(room)
+        answer = await self.waits(anna)
+        later.ahead = ACCESS_TOKEN_MS + 1
+        await ben.say(room, "for who is still there")
+        code, refusal = await answer
+        self.assertEqual((code, refusal["soft_logout"]), (401, True))
+        # Nothing is lost: with the next token it is there.
+        _, tokens = await refresh(server, dict(anna.login))
+        anna.token = tokens["access_token"]
+        self.assertIn("for who is still there", str(await anna.sync()))
+
+
 class RefreshTest(WireTest):
     async def begin(self) -> tuple[Server, Later, dict[str, Any]]:
         """Rita logs in with a client that can refresh."""

@@ -128,7 +128,7 @@ class OldSync:
             while True:
                 chunk, end = await self._after(viewer, token)
                 left = timeout - (self.clock() - began) / 1000
-                if chunk or left <= 0:
+                if chunk or left <= 0 or waiter.is_over:
                     return {"start": start or str(token), "end": str(end), "chunk": chunk}
                 token = end
                 if token.position >= self.sync.stream.position:

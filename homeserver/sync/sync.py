@@ -77,7 +77,8 @@ class Sync:
             while True:
                 answer, news = await self._now(request)
                 left = timeout - (self.clock() - began) / 1000
-                if news or request.since is None or request.full_state or left <= 0:
+                is_done = news or request.since is None or request.full_state
+                if is_done or left <= 0 or waiter.is_over:
                     return answer, waited
                 asleep_at = self.clock()
                 await waiter.sleep(left)

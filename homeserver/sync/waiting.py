@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from homeserver.devices import AccountChanged
 from storage.stream import Change
 
 AT_ONCE = 20
@@ -20,6 +21,8 @@ class Waiter:
         self._user_id = user_id
         self._woken = False
         self._sleeping: Deferred[None] | None = None
+        self.is_over = False
+        """Whoever waits should answer now: perhaps they may not be answered later."""
 
     def __enter__(self) -> "Waiter":
         self._waiters.add(self._user_id, self)
@@ -49,6 +52,11 @@ class Waiter:
             self._woken = True
             if self._sleeping is not None:
                 self._waiters.rouse_soon(self)
+
+    def end(self) -> None:
+        """What the account may do has changed: time to answer, and to be asked again who it is."""
+        self.is_over = True
+        self.wake()
 
     def rouse(self) -> None:
         """It is its turn."""
@@ -108,10 +116,14 @@ class Waiters:
             self.reactor.callLater(0, self._rouse_some)
 
     def follow(self, changes: Sequence[Change]) -> None:
-        """Wake everybody who can see one of the changes."""
+        """Wake everybody who can see one of the changes, or may no longer see anything."""
         for room_id in {room_id for change in changes for room_id in change.rooms}:
             self.wake(self._joined(room_id))
         self.wake({user_id for change in changes for user_id in change.users})
+        for change in changes:
+            if isinstance(change, AccountChanged):
+                for waiter in self._waiting.get(change.user_id, ()):
+                    waiter.end()
 
     def wake(self, users: Collection[str]) -> None:
         """Wake those of ``users`` who wait."""

@@ -34,6 +34,7 @@ from homeserver.media import Media
 from homeserver.media_files import MediaFiles
 from homeserver.metrics import Metrics
 from homeserver.sync.token import SyncToken
+from homeserver.terms import Terms
 from homeserver.third_party_ids import ThirdPartyIds
 from homeserver.thumbnails import Thumbnails
 from rest.access import Access
@@ -165,8 +166,9 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     )
     login_tokens = LoginTokens(store, system_clock, random_token)
     third_party_ids = ThirdPartyIds(store, system_clock)
+    terms = Terms(config.registration.terms, system_clock)
     device_hooks = _device_hooks(rooms, encryption, login_tokens)
-    account_hooks = _account_hooks(config, rooms, encryption, third_party_ids)
+    account_hooks = _account_hooks(config, rooms, encryption, third_party_ids, terms)
     people = assemble_people(
         config,
         reactor,
@@ -174,6 +176,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         limits,
         login_tokens,
         third_party_ids,
+        terms,
         device_hooks,
         account_hooks,
     )
@@ -189,7 +192,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     _gauges(metrics, storage, people, rooms, encryption, syncing, limits)
 
     position_in = partial(_position_in, storage.stream)
-    router = Router(routes(config, rooms, people, encryption, syncing, media, position_in))
+    router = Router(routes(config, rooms, people, encryption, syncing, media, limits, position_in))
     access = Access(people.sessions)
     schemas = Schemas()
     api = Api(router, access, schemas, limits, metrics, lambda: token_hex(8))
@@ -239,7 +242,11 @@ def _device_hooks(rooms: Rooms, encryption: Encryption, login_tokens: LoginToken
 
 
 def _account_hooks(
-    config: Config, rooms: Rooms, encryption: Encryption, third_party_ids: ThirdPartyIds
+    config: Config,
+    rooms: Rooms,
+    encryption: Encryption,
+    third_party_ids: ThirdPartyIds,
+    terms: Terms,
 ) -> AccountHooks:
     """What other features do, in the same transaction, when an account begins or ends."""
 
@@ -258,6 +265,7 @@ def _account_hooks(
             encryption.log.forget,
             encryption.backups.forget,
             third_party_ids.forget,
+            terms.forget,
         ],
     )
 

@@ -4,6 +4,7 @@ The first start writes the file with every setting and its default. Unknown keys
 stop the start with one sentence that names the line and the key (``settings`` reads the file).
 """
 
+import re
 from email.policy import EmailPolicy
 from math import isfinite
 from pathlib import Path
@@ -14,14 +15,25 @@ from attrs import field, fields, frozen
 
 from federation_disabled.guard import Guard, is_host_name
 from homeserver.rooms.versions import VERSIONS
-from homeserver.settings import Reader, read_yaml, section, setting, written_out
+from homeserver.settings import Reader, needed, read_yaml, section, setting, written_out
 from schema.email_address import canonical
 from schema.errors import InvalidParam
 from schema.ids import server_name
 
 KINDS = ("direct", "self", "group", "family", "space")
+_opaque = re.compile(r"[0-9A-Za-z._~-]{1,255}").fullmatch
+_language = re.compile(r"[A-Za-z]{2,3}(?:[-_][0-9A-Za-z]{1,8}){0,5}").fullmatch
 LONGEST_SERVER_NAME = 230
 """So that ids have room for names."""
+
+
+@frozen
+class Policy:
+    id: str = needed("a name for programs, such as privacy_policy")
+    version: str = needed("which version of the document it is")
+    language: str = needed("the language of this text, such as en")
+    name: str = needed("what people call the document")
+    url: str = needed("where it can be read")
 
 
 @frozen
@@ -36,6 +48,11 @@ class Registration:
     )
     email: Literal["never", "optional", "required"] = setting(
         "optional", "Whether who signs up proves an e-mail address, where there is e-mail at all."
+    )
+    terms: list[Policy] = setting(
+        [],
+        "What who signs up must accept: a list, each {id, version, language, name, url}; one id may"
+        " stand there in several languages.",
     )
 
 
@@ -214,6 +231,7 @@ def _check(config: Config, reader: Reader) -> None:
     secret = config.registration.shared_secret
     if secret is not None and len(secret) < 16:
         refuse("registration.shared_secret", "must have at least 16 characters")
+    _check_terms(config, reader)
     for attribute in fields(RateLimits):
         value = getattr(config.rate_limits, attribute.name)
         if isinstance(value, list) and (len(value) != 2 or not all(map(_is_rate, value))):
@@ -238,6 +256,26 @@ def _check(config: Config, reader: Reader) -> None:
         Guard(config.allow_private_addresses)
     except ValueError as error:
         refuse("allow_private_addresses", f"is wrong: {error}")
+
+
+def _check_terms(config: Config, reader: Reader) -> None:
+    versions: dict[str, str] = {}
+    texts: set[tuple[str, str]] = set()
+    for index, policy in enumerate(config.registration.terms):
+        path = f"registration.terms[{index}]"
+        url = _split(policy.url)
+        for key in ("id", "version"):
+            if not _opaque(getattr(policy, key)):
+                reader.refuse(f"{path}.{key}", "must consist of 0-9 A-Z a-z . _ ~ -")
+        if not _language(policy.language):
+            reader.refuse(f"{path}.language", "must be a code such as en or pt-BR")
+        if url is None or url.scheme not in ("http", "https") or not url.hostname:
+            reader.refuse(f"{path}.url", "must begin with https:// or http://")
+        if versions.setdefault(policy.id, policy.version) != policy.version:
+            reader.refuse(f"{path}.version", "differs from that in another language")
+        if (policy.id, policy.language) in texts:
+            reader.refuse(f"{path}.language", "stands there already for this id")
+        texts.add((policy.id, policy.language))
 
 
 def _check_email(config: Config, reader: Reader) -> None:

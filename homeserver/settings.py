@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import yaml
-from attrs import Attribute, field, fields, has
+from attrs import NOTHING, Attribute, field, fields, has
 
 
 class ConfigError(Exception):
@@ -18,6 +18,11 @@ def setting(default: Any, text: str) -> Any:
     """A setting: its default, and the sentence that stands above it in the file."""
     factory = {"factory": lambda: default} if isinstance(default, list) else {"default": default}
     return field(metadata={"text": text}, **factory)
+
+
+def needed(text: str) -> Any:
+    """A setting without a default, for the groups in a list."""
+    return field(metadata={"text": text})
 
 
 def section(kind: type, text: str) -> Any:
@@ -97,8 +102,10 @@ class Reader:
     def build(self, kind: type, node: yaml.Node | None, path: str, extra: dict[str, Any]) -> Any:
         known = {attribute.name: attribute for attribute in settings_of(kind)}
         values: dict[str, Any] = dict(extra)
-        if node is None or node.tag == "tag:yaml.org,2002:null":
+        if node is None:
             return kind(**values)
+        if node.tag == "tag:yaml.org,2002:null":
+            node = yaml.MappingNode("tag:yaml.org,2002:map", [], node.start_mark)
         if not isinstance(node, yaml.MappingNode):
             raise self._mistake(node, f"{path.rstrip('.') or 'The file'} must hold settings")
         for key, value in node.value:
@@ -113,16 +120,28 @@ class Reader:
                 raise self._mistake(key, f"{path}{name} is set twice")
             self._lines[f"{path}{name}"] = key.start_mark.line + 1
             values[name] = self._value(_plain_type(kind, known[name]), value, f"{path}{name}")
+        for name, attribute in known.items():
+            if attribute.default is NOTHING and name not in values:
+                raise self._mistake(node, f"{path}{name} is missing: {attribute.metadata['text']}")
         return kind(**values)
 
     def _value(self, kind: Any, node: yaml.Node, path: str) -> Any:
         if has(kind):
             return self.build(kind, node, f"{path}.", {})
+        if get_origin(kind) is list and has(get_args(kind)[0]):
+            return self._list(get_args(kind)[0], node, path)
         value = yaml.SafeLoader("")
         value = value.construct_document(node)
         if not _fits(kind, value):
             raise self._mistake(node, f"{path} must be {_in_words(kind)}, not {value!r}")
         return value
+
+    def _list(self, kind: type, node: yaml.Node, path: str) -> list[Any]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self._mistake(node, f"{path} must be a list")
+        return [
+            self.build(kind, each, f"{path}[{index}].", {}) for index, each in enumerate(node.value)
+        ]
 
     def _mistake(self, node: yaml.Node, sentence: str) -> ConfigError:
         return ConfigError(f"{self._file}, line {node.start_mark.line + 1}: {sentence}")

@@ -13,7 +13,8 @@ from homeserver.passwords import check_new_password
 from homeserver.registration_tokens import RegistrationTokens
 from homeserver.sessions import Login, NewDevice, random_letters
 from homeserver.shared_secret import SharedSecret
-from homeserver.uia import DUMMY, EMAIL, REGISTRATION_TOKEN, Flow, Uia
+from homeserver.terms import Terms
+from homeserver.uia import DUMMY, EMAIL, REGISTRATION_TOKEN, TERMS, Flow, Uia
 from schema.errors import Exclusive, Forbidden, InvalidUsername, MissingParam, UserInUse
 from schema.ids import LONGEST_ID, check_new_localpart
 from storage.transaction import WriteTransaction
@@ -22,13 +23,18 @@ Mode = Literal["token", "open", "closed"]
 EmailWish = Literal["never", "optional", "required"]
 
 
-def sign_up_flows(mode: Mode, email: EmailWish) -> list[Flow]:
+REQUEST = "register"
+"""What a session of authentication for signing up is bound to: not to name and password."""
+
+
+def sign_up_flows(mode: Mode, email: EmailWish, *, has_terms: bool) -> list[Flow]:
     """What whoever signs up has to prove.
 
     An address comes first, so that no flow begins with another one: then nobody is through before
     they could prove theirs.
     """
     steps = [REGISTRATION_TOKEN] if mode == "token" else []
+    steps += [TERMS] if has_terms else []
     plain, with_address = steps or [DUMMY], [EMAIL, *steps]
     if email == "never":
         return [plain]
@@ -49,6 +55,7 @@ class SignUp:
         tokens: RegistrationTokens,
         shared_secret: SharedSecret,
         proofs: EmailProofs | None,
+        terms: Terms,
         is_reserved: Callable[[str], bool],
     ) -> None:
         """``is_reserved`` says whether a user id belongs to an application service."""
@@ -61,6 +68,7 @@ class SignUp:
         self._tokens = tokens
         self._shared_secret = shared_secret
         self._proofs = proofs
+        self._terms = terms
         self._is_reserved = is_reserved
 
     async def first_token(self) -> str | None:
@@ -120,12 +128,13 @@ class SignUp:
             raise MissingParam("The new account needs a `password`")
         if device is not None:
             device.check()
-        proof = await self._uia.complete(None, "register", auth, self._flows)
+        proof = await self._uia.complete(None, REQUEST, auth, self._flows)
         token_hash, sid = proof.get(REGISTRATION_TOKEN), proof.get(EMAIL)
 
         def admit(txn: WriteTransaction) -> bool:
             if self._proofs is not None and sid is not None:
                 self._proofs.sign_up(txn, user_id, sid)
+            self._terms.accept(txn, user_id, proof.get(TERMS, {}))
             return token_hash is not None and self._tokens.use(txn, token_hash)
 
         return user_id, await self._accounts.create(user_id, password, device, admit)

@@ -7,7 +7,7 @@ hold passwords.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hmac import digest
+from hmac import compare_digest, digest
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ MAX_SESSIONS = 5_000
 
 PASSWORD = "m.login.password"
 REGISTRATION_TOKEN = "m.login.registration_token"
+TERMS = "m.login.terms"
 EMAIL = "m.login.email.identity"
 DUMMY = "m.login.dummy"
 
@@ -77,11 +78,14 @@ class Uia:
         random_token: TokenSource,
         limits: Limits,
         stages: Mapping[str, Stage],
+        params: Mapping[str, Mapping[str, Any]],
     ) -> None:
+        """``params`` holds, by stage, what clients need to know to take it."""
         self._clock = clock
         self._random_token = random_token
         self._limits = limits
         self._stages = stages
+        self._params = params
         self._digest_key = random_token().encode()
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
@@ -134,6 +138,12 @@ class Uia:
             raise self._question(session)
         self._sessions.pop(session.session_id, None)
         return session.completed
+
+    def belongs_to(self, session_id: str, request_key: str) -> bool:
+        """Whether the session is for this very request."""
+        session = self._find(session_id)
+        request = digest(self._digest_key, request_key.encode(), "sha256")
+        return session is not None and compare_digest(session.request, request)
 
     def check_stage(self, session_id: str, stage: str) -> None:
         """Refuse unless the session waits for this stage or has it behind it.
@@ -188,7 +198,11 @@ class Uia:
         return InteractiveAuth(
             failed,
             flows=[{"stages": list(flow)} for flow in session.flows],
-            params={},
+            params={
+                stage: self._params[stage]
+                for stage in {stage for flow in session.flows for stage in flow}
+                if stage in self._params
+            },
             session=session.session_id,
             completed=list(session.completed),
         )

@@ -9,7 +9,9 @@ from homeserver import __version__
 from homeserver.assembly.people import People
 from homeserver.assembly.rooms import Rooms
 from homeserver.assembly.syncing import Syncing
+from homeserver.clock import random_token
 from homeserver.config import Config
+from homeserver.limits import Limits
 from homeserver.media import Media
 from homeserver.rooms.versions import VERSIONS
 from rest.account_data import AccountDataApi
@@ -60,6 +62,7 @@ def routes(
     encryption: Encryption,
     syncing: Syncing,
     media: Media,
+    limits: Limits,
     position_in: Callable[[str], int],
 ) -> list[Route]:
     """Every route of the server. ``position_in`` reads the position out of a token of /sync."""
@@ -76,7 +79,15 @@ def routes(
         AccountsApi(people.accounts, people.devices, people.uia, people.email_proofs),
         RegistrationApi(people.sign_up),
         AdminRegisterApi(people.sign_up, config.server_name),
-        AuthFallbackApi(people.uia, pages, config.server_name),
+        AuthFallbackApi(
+            people.uia,
+            people.terms,
+            validations,
+            limits,
+            random_token,
+            pages,
+            config.server_name,
+        ),
         DevicesApi(people.devices, people.uia),
         ThirdPartyIdsApi(people.third_party_ids, validations, people.email_proofs, people.uia),
         EmailConfirmationApi(validations, pages, config.server_name),

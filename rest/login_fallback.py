@@ -1,6 +1,6 @@
 """The page that logs in for a client which knows no way of its own."""
 
-from rest.html import Pages, headers
+from rest.html import PAGE_STYLE, Pages, headers
 from rest.routing import Access, Answer, Call, Route
 
 _PAGE = "/_matrix/static/client/login"
@@ -32,14 +32,6 @@ form.addEventListener("submit", async (event) => {
     }
 });
 """
-_STYLE = """
-body { font: 1.1rem/1.5 system-ui, sans-serif; color-scheme: light dark; }
-main { max-width: 28rem; margin: 10vh auto; padding: 0 1rem; }
-label, input, button { display: block; width: 100%; box-sizing: border-box; font: inherit; }
-label { margin-top: .6rem; }
-input, button { padding: .6rem; }
-[role=alert] { color: #c33; }
-"""
 
 
 class LoginFallbackApi:
@@ -60,8 +52,8 @@ class LoginFallbackApi:
     async def show(self, call: Call) -> Answer:
         """The page; what it does, it does in the browser."""
         html = self._pages.render(
-            "login.html", server_name=self._server_name, script=_SCRIPT, style=_STYLE
+            "login.html", server_name=self._server_name, script=_SCRIPT, style=PAGE_STYLE
         )
-        shown = headers(script=_SCRIPT, style=_STYLE)
+        shown = headers(script=_SCRIPT, style=PAGE_STYLE)
         shown["Content-Security-Policy"] += "; connect-src 'self'"
         return Answer(html, 200, "text/html; charset=utf-8", shown)

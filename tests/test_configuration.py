@@ -15,6 +15,7 @@ from tests.support import WireTest
 
 ENDS_WITHIN = 20
 
+TERMS = "registration: {{terms: [{{id: {}, version: {}, language: {}, name: x, url: '{}'}}]}}"
 MISTAKES = [
     ("server_nam: x", 1, "server_nam"),
     ("server_name: 5", 1, "server_name"),
@@ -56,6 +57,15 @@ MISTAKES = [
     ("media: {max_upload_bytes: -1}", 1, "media.max_upload_bytes"),
     ("media: {max_image_pixels: 0}", 1, "media.max_image_pixels"),
     ("registration: {email: required}", 1, "registration.email"),
+    ("registration: {terms: x}", 1, "registration.terms"),
+    ("registration: {terms: [x]}", 1, "registration.terms[0]"),
+    ("registration: {terms: [null]}", 1, "registration.terms[0].id"),
+    ("registration:\n  terms:\n    - {id: a}", 3, "registration.terms[0].version"),
+    (TERMS.format("a", 1, "en", "x"), 1, "registration.terms[0].version"),
+    (TERMS.format("a b", "'1'", "en", "x"), 1, "registration.terms[0].id"),
+    (TERMS.format("a", "''", "en", "x"), 1, "registration.terms[0].version"),
+    (TERMS.format("a", "'1'", "english", "x"), 1, "registration.terms[0].language"),
+    (TERMS.format("a", "'1'", "en", "javascript:x"), 1, "registration.terms[0].url"),
     ("email: {host: 'mail.example:25', sender: a@b.example}", 1, "email.host"),
     ("email: {host: mail.example, sender: a@b.example, port: 0}", 1, "email.port"),
     ("email: {host: mail.example, sender: a@b.example, security: some}", 1, "email.security"),

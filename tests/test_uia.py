@@ -76,6 +76,7 @@ class UiaRulesTest(TestCase):
             lambda: sha256(b"%d" % next(numbers)).hexdigest(),
             Limits(lambda: self.now, {}),
             stages,
+            {"b": {"key": "value"}, "unused": {}},
         )
 
     async def stage(self, user_id: str | None, auth: Mapping[str, Any]) -> str:
@@ -101,6 +102,7 @@ class UiaRulesTest(TestCase):
         self.assertEqual((refused["errcode"], self.asked), ("M_FORBIDDEN", []))
         half = self.complete({"session": session, "type": "a", "good": True})
         self.assertEqual(half["completed"], ["a"])
+        self.assertEqual(half["params"], {"b": {"key": "value"}})
         self.assertNotIn("errcode", half)
         # The other flow is not open any more, and what is complete is not asked again.
         self.assertIn("errcode", self.complete({"session": session, "type": "c", "good": True}))

@@ -20,12 +20,14 @@ from homeserver.registration_tokens import RegistrationTokens
 from homeserver.sessions import Sessions
 from homeserver.shared_secret import SharedSecret
 from homeserver.sign_up import SignUp, sign_up_flows
+from homeserver.terms import Terms
 from homeserver.third_party_ids import ThirdPartyIds
 from homeserver.uia import (
     DUMMY,
     EMAIL,
     PASSWORD,
     REGISTRATION_TOKEN,
+    TERMS,
     Stage,
     Uia,
     dummy_stage,
@@ -52,6 +54,7 @@ class People:
     third_party_ids: ThirdPartyIds
     email: Email | None
     email_proofs: EmailProofs | None
+    terms: Terms
     directory: UserDirectory
 
 
@@ -62,6 +65,7 @@ def assemble_people(
     limits: Limits,
     login_tokens: LoginTokens,
     third_party_ids: ThirdPartyIds,
+    terms: Terms,
     device_hooks: DeviceHooks,
     account_hooks: AccountHooks,
 ) -> People:
@@ -87,9 +91,12 @@ def assemble_people(
         REGISTRATION_TOKEN: tokens.stage,
         DUMMY: dummy_stage,
     }
+    if terms.policies:
+        stages[TERMS] = terms.stage
     if email is not None:
         stages[EMAIL] = email.validations.stage
-    uia = Uia(system_clock, random_token, limits, stages)
+    params = {TERMS: terms.params()}
+    uia = Uia(system_clock, random_token, limits, stages, params)
     proofs = (
         None
         if email is None
@@ -100,7 +107,9 @@ def assemble_people(
         config.server_name,
         config.registration.mode,
         sign_up_flows(
-            config.registration.mode, "never" if email is None else config.registration.email
+            config.registration.mode,
+            "never" if email is None else config.registration.email,
+            has_terms=bool(terms.policies),
         ),
         random_token,
         accounts,
@@ -108,6 +117,7 @@ def assemble_people(
         tokens,
         secret,
         proofs,
+        terms,
         _nobody,
     )
     return People(
@@ -125,6 +135,7 @@ def assemble_people(
         third_party_ids,
         email,
         proofs,
+        terms,
         UserDirectory(store),
     )
 

@@ -15,7 +15,14 @@ from homeserver.sessions import Login, NewDevice, random_letters
 from homeserver.shared_secret import SharedSecret
 from homeserver.terms import Terms
 from homeserver.uia import DUMMY, EMAIL, REGISTRATION_TOKEN, TERMS, Flow, Uia
-from schema.errors import Exclusive, Forbidden, InvalidUsername, MissingParam, UserInUse
+from schema.errors import (
+    Exclusive,
+    Forbidden,
+    InvalidUsername,
+    MissingParam,
+    ThreepidDenied,
+    UserInUse,
+)
 from schema.ids import LONGEST_ID, check_new_localpart
 from storage.transaction import WriteTransaction
 
@@ -96,6 +103,15 @@ class SignUp:
         """
         self._check_open()
         return await self._tokens.is_valid(token)
+
+    def check_address_helps(self) -> None:
+        """Refuse whoever would prove an e-mail address in vain.
+
+        Raises:
+            ThreepidDenied: nobody signs up, or nobody by an address.
+        """
+        if self._mode == "closed" or not any(EMAIL in flow for flow in self._flows):
+            raise ThreepidDenied("Nobody signs up here with an e-mail address")
 
     async def register(
         self,

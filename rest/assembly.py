@@ -89,7 +89,9 @@ def routes(
             config.server_name,
         ),
         DevicesApi(people.devices, people.uia),
-        ThirdPartyIdsApi(people.third_party_ids, validations, people.email_proofs, people.uia),
+        ThirdPartyIdsApi(
+            people.third_party_ids, validations, people.email_proofs, people.sign_up, people.uia
+        ),
         EmailConfirmationApi(validations, pages, config.server_name),
         OpenIdApi(people.openid, config.server_name, __version__),
         RoomsApi(rooms.create, rooms.membership, rooms.memberships, rooms.directory, ours),

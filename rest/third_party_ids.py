@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 from homeserver.email_proofs import EmailProofs
 from homeserver.email_validations import EmailValidations
 from homeserver.mail.letters import Purpose
+from homeserver.sign_up import SignUp
 from homeserver.third_party_ids import ThirdPartyIds
 from homeserver.uia import Uia, request_key
 from rest.routing import Access, Call, Route
@@ -28,12 +29,14 @@ class ThirdPartyIdsApi:
         third_party_ids: ThirdPartyIds,
         validations: EmailValidations | None,
         proofs: EmailProofs | None,
+        sign_up: SignUp,
         uia: Uia,
     ) -> None:
         """``validations`` and ``proofs`` are None where the server sends no e-mail."""
         self._third_party_ids = third_party_ids
         self._validations = validations
         self._proofs = proofs
+        self._sign_up = sign_up
         self._uia = uia
 
     def routes(self) -> list[Route]:
@@ -57,6 +60,7 @@ class ThirdPartyIdsApi:
 
     async def register(self, call: Call) -> dict[str, Any]:
         """A letter to prove an address with, for signing up."""
+        self._sign_up.check_address_helps()
         return await self._request(Purpose.REGISTER, call)
 
     async def password(self, call: Call) -> dict[str, Any]:

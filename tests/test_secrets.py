@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import psycopg2
 
+from tests.mail_server import MailServer
 from tests.processes import ServerProcess
 from tests.support import WireTest
 
@@ -40,7 +41,9 @@ class SecretsTest(WireTest):
     async def test_nothing_secret_is_written_anywhere(self) -> None:
         self.secrets: dict[str, str] = {}
         registration = {"mode": "token", "shared_secret": SHARED}
-        hearth = ServerProcess(self, {"registration": registration})
+        self.post = await MailServer(self).start()
+        settings = {"registration": registration, "email": self.post.settings}
+        hearth = ServerProcess(self, settings)
         hearth.options = ("--debug",)
         self.addCleanup(hearth.kill)
         await hearth.start()
@@ -89,6 +92,7 @@ class SecretsTest(WireTest):
             code, answer = await hearth.call("POST", "/account/password", attempt, **mine)
         self.assertEqual(code, 200, answer)
         secrets |= {"first password": FIRST, "second": SECOND, "wrong": WRONG, "shared": SHARED}
+        await self._by_e_mail(hearth)
         await self._what_tokens_are_used_for(hearth, second["access_token"])
 
     async def _with_shared_secret(self, hearth: ServerProcess) -> None:
@@ -102,6 +106,16 @@ class SecretsTest(WireTest):
         code, login = await hearth.call("POST", path, body)
         self.assertEqual(code, 200, login)
         self._note("bot", login)
+
+    async def _by_e_mail(self, hearth: ServerProcess) -> None:
+        body = {"email": "alice@home.example", "client_secret": "a-secret-of-a-client"}
+        self.secrets["client secret"] = body["client_secret"]
+        path = "/account/3pid/email/requestToken"
+        code, answer = await hearth.call("POST", path, {**body, "send_attempt": 1})
+        self.assertEqual(code, 200, answer)
+        link = await self.post.link()
+        self.secrets["token in a link"] = link.partition("token=")[2]
+        self.assertEqual((await hearth.call("POST", link, raw=b""))[0], 200)
 
     async def _what_tokens_are_used_for(self, hearth: ServerProcess, token: str) -> None:
         """Tokens in odd places, requests that fail, and secrets that stand for somebody."""

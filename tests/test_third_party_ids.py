@@ -111,6 +111,12 @@ class AddingTest(EmailCase):
         for spelling in ("ann@home.example", "ANN@home.example"):
             code, answer = await self.log_in(spelling)
             self.assertEqual((code, answer["user_id"]), (200, ann.id))
+        identifier = {"type": "m.id.thirdparty", "medium": "email", "address": "ANN@home.example"}
+        auth = {"type": PASSWORD, "identifier": identifier, "password": OLD_PASSWORD}
+        await ann.ask("POST", "/delete_devices", {"devices": [], "auth": auth})
+        auth["identifier"] = {**identifier, "address": "ben@home.example"}
+        code, _ = await ann.call("POST", "/delete_devices", {"devices": [], "auth": auth})
+        self.assertEqual(code, 401)
         old_way = {"type": PASSWORD, "medium": "email", "address": "ann@home.example"}
         code, answer = await hearth.call("POST", "/login", {**old_way, "password": OLD_PASSWORD})
         self.assertEqual((code, answer["user_id"]), (200, ann.id))
@@ -483,3 +489,11 @@ class SigningUpTest(EmailCase):
         hearth, _ = await self.begin(registration={"mode": "open", "email": "never"})
         _, question = await hearth.call("POST", "/register", {})
         self.assertEqual(question["flows"], [{"stages": [DUMMY]}])
+        code, answer = await self.ask(REGISTER, "ann@home.example")
+        self.assertEqual((code, answer["errcode"]), (403, "M_THREEPID_DENIED"))
+        self.assertEqual((await self.ask(RESET, "ann@home.example"))[0], 200)
+
+    async def test_where_nobody_signs_up_nobody_is_asked_to(self) -> None:
+        await self.begin(registration={"mode": "closed"})
+        code, answer = await self.ask(REGISTER, "ann@home.example")
+        self.assertEqual((code, answer["errcode"]), (403, "M_THREEPID_DENIED"))

@@ -30,8 +30,9 @@ from homeserver.config import Config
 from homeserver.devices import DeviceHooks
 from homeserver.limits import Limits
 from homeserver.login_tokens import LoginTokens
-from homeserver.media import Media
-from homeserver.media_files import MediaFiles
+from homeserver.media.files import MediaFiles
+from homeserver.media.media import Media
+from homeserver.media.thumbnails import Thumbnails
 from homeserver.metrics import Metrics
 from homeserver.sync.token import SyncToken
 from homeserver.terms import Terms

@@ -13,6 +13,7 @@ from homeserver.clock import random_token
 from homeserver.config import Config
 from homeserver.limits import Limits
 from homeserver.media import Media
+from homeserver.media.media import Media
 from homeserver.rooms.versions import VERSIONS
 from rest.account_data import AccountDataApi
 from rest.accounts import AccountsApi

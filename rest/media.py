@@ -7,7 +7,8 @@ media of this server were uploaded after the freeze.
 from typing import Any
 from urllib.parse import quote
 
-from homeserver.media import Incoming, Media, Outgoing, clean_file_name
+from homeserver.media.media import Incoming, Media, Outgoing
+from homeserver.media.names import clean_file_name
 from rest.routing import Access, Answer, Call, Route
 from schema.errors import InvalidParam, NotFound, Unrecognized
 

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
 from homeserver.clock import random_token
-from homeserver.media_files import MediaFiles
+from homeserver.media.files import MediaFiles
 from tests.support import WireTest
 
 MAX_UPLOAD = 1_000_000

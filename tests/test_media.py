@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
-from homeserver import media, media_files
 from homeserver.clock import system_clock
-from homeserver.media import PENDING_FOR, clean_file_name
+from homeserver.media import files as media_files
+from homeserver.media import media
+from homeserver.media.media import PENDING_FOR
+from homeserver.media.names import clean_file_name
 from rest.media import _name_parameter
 from schema.errors import BadRequest, Unavailable
 from storage.media import MediaFile, fill

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from twisted.internet.defer import Deferred, gatherResults
 
-from homeserver import thumbnails
-from homeserver.thumbnails import fitting
+from homeserver.media import thumbnails
+from homeserver.media.thumbnails import fitting
 from tests.media_case import V1, MediaTest, encoded, picture, png
 
 

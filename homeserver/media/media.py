@@ -4,23 +4,19 @@ Client-server API, "Content repository". A media id is public and names a row; t
 file. So two uploads to one id never touch the same file, and only the first gets the row.
 """
 
-import re
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from time import perf_counter
-from typing import IO, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import IO
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from federation_disabled.ours import Ours
-from homeserver import thumbnails
 from homeserver.clock import Clock, TokenSource
-from homeserver.media_files import File, MediaFiles
-from homeserver.metrics import current_operation
-from homeserver.thumbnails import Thumbnails
+from homeserver.media import thumbnails
+from homeserver.media.arrivals import Arrivals
+from homeserver.media.files import File, MediaFiles
+from homeserver.media.names import OCTETS, clean_content_type, clean_file_name
+from homeserver.media.thumbnails import Thumbnails
 from schema.errors import CannotOverwriteMedia, Forbidden, LimitExceeded, NotFound, NotYetUploaded
 from schema.ids import MxcUri
 from storage import media
@@ -32,15 +28,6 @@ MAX_PENDING = 20
 PENDING_FOR = 24 * 3_600_000
 LONGEST_WAIT = 60_000
 LOOK_AGAIN_AFTER = 2_000
-
-OCTETS = "application/octet-stream"
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_is_content_type = re.compile(
-    rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"[ !#-\[\]-~]*"))*'
-).fullmatch
-_controls = re.compile(r"[\x00-\x1f\x7f-\x9f]+").sub
-
-T = TypeVar("T")
 
 
 @frozen
@@ -81,7 +68,7 @@ class Media:
         self._ours = ours
         self._clock = clock
         self._new_id = new_id
-        self._arrivals = _Arrivals(reactor)
+        self._arrivals = Arrivals(reactor)
 
     async def upload(self, user_id: str, incoming: Incoming) -> MxcUri:
         """Store a file under a new content URI; it is durable when this returns."""
@@ -187,7 +174,7 @@ class Media:
         file = MediaFile(
             file_id,
             size,
-            _content_type(incoming.content_type),
+            clean_content_type(incoming.content_type),
             clean_file_name(incoming.file_name),
         )
         try:
@@ -215,56 +202,3 @@ class Media:
                     raise NotYetUploaded("This file has not been uploaded yet; try again later")
                 # Another process may be the one that receives the upload, so look again anyhow.
                 await self._arrivals.wait(arrival, min(left, LOOK_AGAIN_AFTER))
-
-
-class _Arrivals:
-    """Who waits for which announced upload. On the reactor thread."""
-
-    def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
-        self._expected: defaultdict[str, set[Deferred[None]]] = defaultdict(set)
-
-    @contextmanager
-    def expect(self, media_id: str) -> "Iterator[Deferred[None]]":
-        """Fires when the upload comes. Enter it before looking, so nothing falls in between."""
-        arrival: Deferred[None] = Deferred()
-        self._expected[media_id].add(arrival)
-        try:
-            yield arrival
-        finally:
-            self._expected[media_id].discard(arrival)
-            if not self._expected[media_id]:
-                del self._expected[media_id]
-
-    def tell(self, media_id: str) -> None:
-        """The upload is there."""
-        for arrival in self._expected.pop(media_id, ()):
-            arrival.callback(None)
-
-    async def wait(self, arrival: "Deferred[None]", milliseconds: int) -> None:
-        """Return when the upload has come or the time is over."""
-        began = perf_counter()
-        arrival.addTimeout(milliseconds / 1000, self._reactor, lambda result, timeout: None)
-        try:
-            await arrival
-        finally:
-            operation = current_operation.get()
-            if operation is not None:
-                operation.waited_seconds += perf_counter() - began
-
-
-def clean_file_name(name: str | None) -> str | None:
-    """A file name of bearable length, its ending kept, without control characters and outer blanks.
-
-    None if nothing is left of it.
-    """
-    name = _controls("", name or "").strip()
-    if len(name) > 200:
-        name = name[:150] + "…" + name[-49:]
-    return name or None
-
-
-def _content_type(claimed: str | None) -> str:
-    """What the client says that it is, if that is a media type at all."""
-    claimed = (claimed or "").strip()
-    return claimed if len(claimed) <= 200 and _is_content_type(claimed) else OCTETS

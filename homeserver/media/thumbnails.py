@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
-from homeserver.media_files import File, MediaFiles, RunInThread
+from homeserver.media.files import File, MediaFiles, RunInThread
 from schema.errors import BadRequest, MatrixError, TooLarge
 
 WORKER = Path(__file__).with_name("thumbnail_worker.py")

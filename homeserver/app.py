@@ -18,9 +18,9 @@ from twisted.web.server import Site
 
 from e2e.assembly import Encryption, assemble_encryption
 from federation_disabled.egress import Egress
-from federation_disabled.ours import Ours
 from homeserver.accounts import AccountHooks
 from homeserver.assembly.database import Storage, open_database
+from homeserver.assembly.media import ContentRepository, assemble_media
 from homeserver.assembly.people import People, assemble_people
 from homeserver.assembly.rooms import Rooms, assemble_rooms
 from homeserver.assembly.syncing import Syncing, assemble_syncing
@@ -30,14 +30,10 @@ from homeserver.config import Config
 from homeserver.devices import DeviceHooks
 from homeserver.limits import Limits
 from homeserver.login_tokens import LoginTokens
-from homeserver.media.files import MediaFiles
-from homeserver.media.media import Media
-from homeserver.media.thumbnails import Thumbnails
 from homeserver.metrics import Metrics
 from homeserver.sync.token import SyncToken
 from homeserver.terms import Terms
 from homeserver.third_party_ids import ThirdPartyIds
-from homeserver.thumbnails import Thumbnails
 from rest.access import Access
 from rest.assembly import routes
 from rest.routing import Router
@@ -63,7 +59,7 @@ class App:
     rooms: Rooms
     encryption: Encryption
     syncing: Syncing
-    thumbnails: Thumbnails
+    repository: ContentRepository
     egress: Egress
     background: Background
     workers: ThreadPool
@@ -101,7 +97,7 @@ class App:
         self.background("Noting what was pushed", self.rooms.push.delivery.stop())
         await self.background.finish()
         await self.egress.close()
-        self.thumbnails.stop()
+        self.repository.stop()
         self.people.passwords.stop()
         self.workers.stop()
         self.storage.store.close()
@@ -147,12 +143,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     def run_in_thread(work: Callable[..., T], *args: Any) -> Awaitable[T]:
         return deferToThreadPool(reactor, workers, work, *args)
 
-    files = MediaFiles(config.data / "media", run_in_thread, random_token)
-    files.open()
-    thumbnails = Thumbnails(files, run_in_thread, config.media.max_image_pixels)
-    ours = Ours(config.server_name)
-    media = Media(reactor, store, files, thumbnails, ours, system_clock, random_token)
-
+    repository = assemble_media(config, reactor, store, run_in_thread)
     egress = Egress(reactor, config.allow_private_addresses)
     rooms = assemble_rooms(config, reactor, storage, egress, background)
     conflicts = metrics.counter(
@@ -193,7 +184,9 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     _gauges(metrics, storage, people, rooms, encryption, syncing, limits)
 
     position_in = partial(_position_in, storage.stream)
-    router = Router(routes(config, rooms, people, encryption, syncing, media, limits, position_in))
+    router = Router(
+        routes(config, rooms, people, encryption, syncing, repository, limits, position_in)
+    )
     access = Access(people.sessions)
     schemas = Schemas()
     api = Api(router, access, schemas, limits, metrics, lambda: token_hex(8))
@@ -206,7 +199,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         rooms=rooms,
         encryption=encryption,
         syncing=syncing,
-        thumbnails=thumbnails,
+        repository=repository,
         egress=egress,
         background=background,
         workers=workers,

@@ -6,14 +6,13 @@ from typing import Any
 from e2e.assembly import Encryption
 from federation_disabled.ours import Ours
 from homeserver import __version__
+from homeserver.assembly.media import ContentRepository
 from homeserver.assembly.people import People
 from homeserver.assembly.rooms import Rooms
 from homeserver.assembly.syncing import Syncing
 from homeserver.clock import random_token
 from homeserver.config import Config
 from homeserver.limits import Limits
-from homeserver.media import Media
-from homeserver.media.media import Media
 from homeserver.rooms.versions import VERSIONS
 from rest.account_data import AccountDataApi
 from rest.accounts import AccountsApi
@@ -62,7 +61,7 @@ def routes(
     people: People,
     encryption: Encryption,
     syncing: Syncing,
-    media: Media,
+    repository: ContentRepository,
     limits: Limits,
     position_in: Callable[[str], int],
 ) -> list[Route]:
@@ -127,6 +126,6 @@ def routes(
         KeyBackupApi(encryption.backups),
         ToDeviceApi(encryption.to_device),
         NotOfferedApi(),
-        MediaApi(media, config.media.max_upload_bytes),
+        MediaApi(repository.media, config.media.max_upload_bytes),
     ]
     return [route for api in apis for route in api.routes()]

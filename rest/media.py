@@ -5,77 +5,14 @@ media of this server were uploaded after the freeze.
 """
 
 from typing import Any
-from urllib.parse import quote
 
-from homeserver.media.media import Incoming, Media, Outgoing
+from homeserver.media.media import Incoming, Media
 from homeserver.media.names import clean_file_name
+from rest.file_answers import file_answer
 from rest.routing import Access, Answer, Call, Route
 from schema.errors import InvalidParam, NotFound, Unrecognized
 
 DEFAULT_WAIT = 20_000
-
-SAFE_INLINE = frozenset(
-    {
-        "text/css",
-        "text/plain",
-        "text/csv",
-        "application/json",
-        "application/ld+json",
-        "image/jpeg",
-        "image/gif",
-        "image/png",
-        "image/apng",
-        "image/webp",
-        "image/avif",
-        "video/mp4",
-        "video/webm",
-        "video/ogg",
-        "video/quicktime",
-        "audio/mp4",
-        "audio/webm",
-        "audio/aac",
-        "audio/mpeg",
-        "audio/ogg",
-        "audio/wave",
-        "audio/wav",
-        "audio/x-wav",
-        "audio/x-pn-wav",
-        "audio/flac",
-        "audio/x-flac",
-    }
-)
-"""What a browser may show by itself (client-server API, "Serving inline content")."""
-
-# The specification wants other types returned as they were claimed, as attachments. Those that can
-# run script when something opens them all the same are the exception, and with them all of XML.
-_ACTIVE = frozenset(
-    {
-        "text/html",
-        "text/xml",
-        "text/xsl",
-        "text/javascript",
-        "text/ecmascript",
-        "image/svg",
-        "application/xml",
-        "application/javascript",
-        "application/x-javascript",
-        "application/ecmascript",
-        "application/x-shockwave-flash",
-        "multipart/related",
-        "multipart/x-mixed-replace",
-        "message/rfc822",
-    }
-)
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; "
-        "style-src 'unsafe-inline'; object-src 'self';"
-    ),
-    "Cross-Origin-Resource-Policy": "cross-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, max-age=31536000, immutable",
-}
 
 
 class MediaApi:
@@ -135,7 +72,7 @@ class MediaApi:
             call.path["server_name"], call.path["media_id"], _patience(call)
         )
         name = clean_file_name(call.path.get("file_name")) or outgoing.file_name
-        return _answer(outgoing, name)
+        return file_answer(call, outgoing, name)
 
     async def thumbnail(self, call: Call) -> Answer:
         """A picture in a handier size."""
@@ -147,7 +84,7 @@ class MediaApi:
             call.query.choice("method", ("scale", "crop"), "scale"),
             _patience(call),
         )
-        return _answer(outgoing, outgoing.file_name)
+        return file_answer(call, outgoing, outgoing.file_name)
 
     async def config(self, call: Call) -> dict[str, Any]:
         """How large an upload may be."""
@@ -180,28 +117,3 @@ def _pixels(call: Call, name: str) -> int:
     if pixels < 1:
         raise InvalidParam(f"The query parameter `{name}` must be at least 1")
     return pixels
-
-
-def _answer(outgoing: Outgoing, file_name: str | None) -> Answer:
-    """A file, with every header that keeps a browser from taking it for a page of ours."""
-    essence = outgoing.content_type.partition(";")[0].strip().lower()
-    is_active = essence in _ACTIVE or essence.endswith("+xml")
-    disposition = "inline" if essence in SAFE_INLINE else "attachment"
-    return Answer(
-        outgoing.parts,
-        content_type="application/octet-stream" if is_active else outgoing.content_type,
-        headers={
-            **HEADERS,
-            "Content-Disposition": disposition + _name_parameter(file_name),
-            "Content-Length": str(outgoing.size),
-        },
-    )
-
-
-def _name_parameter(name: str | None) -> str:
-    """The file name as RFC 6266 wants it: plain text between quotes, anything else encoded."""
-    if name is None:
-        return ""
-    if all(char.isascii() and (char.isalnum() or char in " -_.,;+()") for char in name):
-        return f'; filename="{name}"'
-    return f"; filename*=utf-8''{quote(name, safe='!#$&+-.^_`|~')}"

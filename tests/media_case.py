@@ -55,7 +55,7 @@ class MediaTest(WireTest):
         media = {"max_upload_bytes": MAX_UPLOAD, "max_image_pixels": MAX_PIXELS}
         self.hearth = await self.server(media=media)
         self.store = self.hearth.app.storage.store
-        self.thumbnails = self.hearth.app.thumbnails
+        self.thumbnails = self.hearth.app.repository.thumbnails
         self.folder = self.hearth.app.config.data / "media"
         self.files = MediaFiles(self.folder, deferToThread, random_token)
         people = await self.hearth.people("alice", "bob")
@@ -68,9 +68,12 @@ class MediaTest(WireTest):
         who: str | None = "alice",
         data: bytes | None = None,
         content_type: str | None = None,
+        **more: str,
     ) -> Answered:
-        """One request with everything that came back: headers and bytes."""
-        headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
+        """One request with everything that came back; ``more`` are headers, with _ for -."""
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        if who:
+            headers["Authorization"] = f"Bearer {self.tokens[who]}"
         if content_type:
             headers["Content-Type"] = content_type
         response = await treq.request(
@@ -94,9 +97,9 @@ class MediaTest(WireTest):
         self.assertEqual(answer.code, 200, answer.body)
         return answer.json["content_uri"].removeprefix("mxc://")
 
-    async def download(self, item: str, rest: str = "") -> Answered:
+    async def download(self, item: str, rest: str = "", **headers: str) -> Answered:
         """Bob downloads."""
-        return await self.call("GET", f"{V1}/download/{item}{rest}", "bob")
+        return await self.call("GET", f"{V1}/download/{item}{rest}", "bob", **headers)
 
     async def thumbnail(
         self, item: str, width: object, height: object, method: str = "scale"

@@ -16,7 +16,7 @@ from homeserver.media import files as media_files
 from homeserver.media import media
 from homeserver.media.media import PENDING_FOR
 from homeserver.media.names import clean_file_name
-from rest.media import _name_parameter
+from rest.file_answers import name_parameter
 from schema.errors import BadRequest, Unavailable
 from storage.media import MediaFile, fill
 from tests.media_case import MAX_UPLOAD, V1, V3, MediaTest, name_in, parsed_name, picture
@@ -352,6 +352,6 @@ class FileNameTest(TestCase):
     )
     def test_a_header_with_any_name_is_plain_text_and_gives_the_name_back(self, name: str) -> None:
         clean = clean_file_name(name)
-        parameter = _name_parameter(clean)
+        parameter = name_parameter(clean)
         self.assertTrue(parameter.isascii() and (parameter.isprintable()))
         self.assertEqual(parsed_name("inline" + parameter), clean)

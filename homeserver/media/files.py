@@ -94,10 +94,13 @@ class MediaFiles:
             raise NotFound("This file has been removed")
         return found
 
-    async def parts(self, file: File) -> AsyncIterator[bytes]:
-        """The content, part by part. Holds nothing open: whoever stops reading just stops."""
-        for start in range(0, file.size, PART):
-            yield await self._run_in_thread(_read, file.path, start)
+    async def parts(self, file: File, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The content from ``start`` up to ``stop``, part by part.
+
+        Holds nothing open: whoever stops reading just stops.
+        """
+        for place in range(start, stop, PART):
+            yield await self._run_in_thread(_read, file.path, place, min(PART, stop - place))
 
     @contextmanager
     def arriving(self, target: Path) -> Iterator[IO[bytes]]:
@@ -144,10 +147,10 @@ def _look(path: Path) -> File | None:
         return None
 
 
-def _read(path: Path, start: int) -> bytes:
+def _read(path: Path, start: int, length: int) -> bytes:
     with path.open("rb") as file:
         file.seek(start)
-        return file.read(PART)
+        return file.read(length)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ file. So two uploads to one id never touch the same file, and only the first get
 """
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import IO
 
 from attrs import frozen
@@ -41,12 +42,15 @@ class Incoming:
 
 @frozen
 class Outgoing:
-    """A file on its way out. Reading ``parts`` never blocks."""
+    """A file on its way out."""
 
     content_type: str
     file_name: str | None
     size: int
-    parts: AsyncIterator[bytes]
+    tag: str
+    """Another one for other bytes; nothing but letters, digits, ``_`` and ``-``."""
+    read: Callable[[int, int], AsyncIterator[bytes]]
+    """The bytes from one place up to another, part by part. Never blocks."""
 
 
 class Media:
@@ -136,7 +140,7 @@ class Media:
         """
         stored = await self._uploaded(server_name, media_id, patience_ms)
         file = await self._files.get(self._files.original(stored.file_id))
-        return self._outgoing(file, stored.content_type, stored.file_name)
+        return self._outgoing(file, stored.content_type, stored.file_name, media_id)
 
     async def thumbnail(
         self,
@@ -158,13 +162,16 @@ class Media:
         size = thumbnails.fitting(width, height, method)
         file = await self._thumbnails.get(stored.file_id, size)
         content_type = thumbnails.content_type(file) or OCTETS
-        return self._outgoing(file, content_type, f"thumbnail.{content_type.partition('/')[2]}")
+        file_name = f"thumbnail.{content_type.partition('/')[2]}"
+        # One that was made again may have become another: the next version's encoder did it.
+        return self._outgoing(file, content_type, file_name, f"{media_id}-{size}-{file.size}")
 
     def _uri(self, media_id: str) -> MxcUri:
         return MxcUri(f"mxc://{self._ours.server_name}/{media_id}")
 
-    def _outgoing(self, file: File, content_type: str, file_name: str | None) -> Outgoing:
-        return Outgoing(content_type, file_name, file.size, self._files.parts(file))
+    def _outgoing(self, file: File, content_type: str, file_name: str | None, tag: str) -> Outgoing:
+        read = partial(self._files.parts, file)
+        return Outgoing(content_type, file_name, file.size, tag, read)
 
     async def _keep(
         self, incoming: Incoming, work: Callable[[WriteTransaction, MediaFile], None]

@@ -1,0 +1,36 @@
+"""The content repository, put together."""
+
+from typing import Any
+
+from attrs import frozen
+
+from federation_disabled.ours import Ours
+from homeserver.clock import random_token, system_clock
+from homeserver.config import Config
+from homeserver.media.files import MediaFiles, RunInThread
+from homeserver.media.media import Media
+from homeserver.media.thumbnails import Thumbnails
+from storage.store import Store
+
+
+@frozen
+class ContentRepository:
+    """Files that people share."""
+
+    media: Media
+    thumbnails: Thumbnails
+
+    def stop(self) -> None:
+        """End what is under way and does not end soon by itself."""
+        self.thumbnails.stop()
+
+
+def assemble_media(
+    config: Config, reactor: Any, store: Store, run_in_thread: RunInThread
+) -> ContentRepository:
+    files = MediaFiles(config.data / "media", run_in_thread, random_token)
+    files.open()
+    thumbnails = Thumbnails(files, run_in_thread, config.media.max_image_pixels)
+    ours = Ours(config.server_name)
+    media = Media(reactor, store, files, thumbnails, ours, system_clock, random_token)
+    return ContentRepository(media, thumbnails)

@@ -107,6 +107,7 @@ class App:
         self.background("Noting what was pushed", self.rooms.push.delivery.note())
         self.background("Forgetting old to-device requests", self._forget_old_requests())
         self.background("Forgetting what redacted events said", self._forget_originals())
+        self.background("Forgetting old media", self.repository.housekeeping.run())
 
     async def _look_after_devices(self) -> None:
         await self.people.last_seen.flush()

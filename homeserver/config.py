@@ -103,6 +103,12 @@ class Devices:
 class Media:
     max_upload_bytes: int = setting(52_428_800, "The largest file that can be uploaded.")
     max_image_pixels: int = setting(50_000_000, "Larger pictures get no thumbnail.")
+    person_quota_bytes: int = setting(
+        5_368_709_120, "How much one person may store altogether; 0: no limit."
+    )
+    server_quota_bytes: int = setting(
+        0, "How much everybody together may store; 0: until the disk is full."
+    )
 
 
 @frozen
@@ -250,6 +256,9 @@ def _check(config: Config, reader: Reader) -> None:
         if getattr(config.media, key) < 1:
             refuse(f"media.{key}", "must be above 0")
     _check_email(config, reader)
+    for key in ("person_quota_bytes", "server_quota_bytes"):
+        if getattr(config.media, key) < 0:
+            refuse(f"media.{key}", "must be 0, for no limit, or a number of bytes")
     if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
         refuse("metrics.listen", "must be host:port, unix:/path or null")
     try:

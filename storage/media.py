@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from storage.transaction import Transaction
+from storage.transaction import Transaction, WriteTransaction
 
 
 @frozen
@@ -24,7 +24,7 @@ class Media:
     file: MediaFile | None
 
 
-def add(txn: Transaction, media_id: str, user_id: str, now: int, file: MediaFile) -> None:
+def add(txn: WriteTransaction, media_id: str, user_id: str, now: int, file: MediaFile) -> None:
     """A new media id that has its file from the start."""
     txn.run(
         "INSERT INTO media (media_id, user_id, created_at, file_id, size, content_type, file_name)"
@@ -39,7 +39,7 @@ def add(txn: Transaction, media_id: str, user_id: str, now: int, file: MediaFile
     )
 
 
-def announce(txn: Transaction, media_id: str, user_id: str, now: int, expires_at: int) -> None:
+def announce(txn: WriteTransaction, media_id: str, user_id: str, now: int, expires_at: int) -> None:
     """A new media id whose file comes later."""
     txn.run(
         "INSERT INTO media (media_id, user_id, created_at, expires_at) VALUES (?, ?, ?, ?)",
@@ -50,7 +50,7 @@ def announce(txn: Transaction, media_id: str, user_id: str, now: int, expires_at
     )
 
 
-def fill(txn: Transaction, media_id: str, file: MediaFile) -> bool:
+def fill(txn: WriteTransaction, media_id: str, file: MediaFile) -> bool:
     """Give an announced media id its file. False when it has one already, or is gone."""
     return bool(
         txn.run(
@@ -78,16 +78,24 @@ def find(txn: Transaction, media_id: str) -> Media | None:
     return Media(user_id, expires_at, file_id and MediaFile(file_id, *rest))
 
 
-def forget_expired(txn: Transaction, user_id: str, now: int) -> None:
-    """Remove what somebody announced and did not upload in time."""
-    txn.run(
-        "DELETE FROM media WHERE user_id = ? AND file_id IS NULL AND expires_at <= ?", user_id, now
-    )
-
-
-def count_pending(txn: Transaction, user_id: str) -> int:
-    """How many announced uploads of somebody have not come yet."""
+def count_expired(txn: Transaction, now: int) -> int:
+    """How many announced uploads did not come in time."""
     count: int = txn.value(
-        "SELECT COUNT(*) FROM media WHERE user_id = ? AND file_id IS NULL", user_id
+        "SELECT COUNT(*) FROM media WHERE file_id IS NULL AND expires_at <= ?", now
+    )
+    return count
+
+
+def forget_expired(txn: WriteTransaction, now: int) -> None:
+    """Remove every announced upload that did not come in time."""
+    txn.run("DELETE FROM media WHERE file_id IS NULL AND expires_at <= ?", now)
+
+
+def count_pending(txn: Transaction, user_id: str, now: int) -> int:
+    """How many announced uploads of somebody may still come."""
+    count: int = txn.value(
+        "SELECT COUNT(*) FROM media WHERE user_id = ? AND file_id IS NULL AND expires_at > ?",
+        user_id,
+        now,
     )
     return count

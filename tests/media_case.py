@@ -3,6 +3,7 @@
 import socket
 import struct
 import zlib
+from collections.abc import Mapping
 from email.message import Message
 from io import BytesIO
 from typing import Any
@@ -51,8 +52,11 @@ class Answered:
 class MediaTest(WireTest):
     """Tests against a server whose files can be looked at."""
 
+    media: Mapping[str, Any] = {}
+    """Settings that differ from the usual ones here."""
+
     async def setUp(self) -> None:
-        media = {"max_upload_bytes": MAX_UPLOAD, "max_image_pixels": MAX_PIXELS}
+        media = {"max_upload_bytes": MAX_UPLOAD, "max_image_pixels": MAX_PIXELS, **self.media}
         self.hearth = await self.server(media=media)
         self.store = self.hearth.app.storage.store
         self.thumbnails = self.hearth.app.repository.thumbnails
@@ -60,6 +64,7 @@ class MediaTest(WireTest):
         self.files = MediaFiles(self.folder, deferToThread, random_token)
         people = await self.hearth.people("alice", "bob")
         self.tokens = {"alice": people[0].token, "bob": people[1].token}
+        self.ids = {"alice": people[0].id, "bob": people[1].id}
 
     async def call(
         self,

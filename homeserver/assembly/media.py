@@ -8,7 +8,9 @@ from federation_disabled.ours import Ours
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
 from homeserver.media.files import MediaFiles, RunInThread
+from homeserver.media.housekeeping import Housekeeping
 from homeserver.media.media import Media
+from homeserver.media.quotas import Quotas
 from homeserver.media.thumbnails import Thumbnails
 from storage.store import Store
 
@@ -19,6 +21,7 @@ class ContentRepository:
 
     media: Media
     thumbnails: Thumbnails
+    housekeeping: Housekeeping
 
     def stop(self) -> None:
         """End what is under way and does not end soon by itself."""
@@ -31,6 +34,7 @@ def assemble_media(
     files = MediaFiles(config.data / "media", run_in_thread, random_token)
     files.open()
     thumbnails = Thumbnails(files, run_in_thread, config.media.max_image_pixels)
+    quotas = Quotas(config.media.person_quota_bytes, config.media.server_quota_bytes)
     ours = Ours(config.server_name)
-    media = Media(reactor, store, files, thumbnails, ours, system_clock, random_token)
-    return ContentRepository(media, thumbnails)
+    media = Media(reactor, store, files, thumbnails, quotas, ours, system_clock, random_token)
+    return ContentRepository(media, thumbnails, Housekeeping(store, system_clock))

@@ -17,6 +17,7 @@ from homeserver.media import thumbnails
 from homeserver.media.arrivals import Arrivals
 from homeserver.media.files import File, MediaFiles
 from homeserver.media.names import OCTETS, clean_content_type, clean_file_name
+from homeserver.media.quotas import Quotas
 from homeserver.media.thumbnails import Thumbnails
 from schema.errors import CannotOverwriteMedia, Forbidden, LimitExceeded, NotFound, NotYetUploaded
 from schema.ids import MxcUri
@@ -62,6 +63,7 @@ class Media:
         store: Store,
         files: MediaFiles,
         thumbnails: Thumbnails,
+        quotas: Quotas,
         ours: Ours,
         clock: Clock,
         new_id: TokenSource,
@@ -69,32 +71,39 @@ class Media:
         self._store = store
         self._files = files
         self._thumbnails = thumbnails
+        self._quotas = quotas
         self._ours = ours
         self._clock = clock
         self._new_id = new_id
         self._arrivals = Arrivals(reactor)
 
     async def upload(self, user_id: str, incoming: Incoming) -> MxcUri:
-        """Store a file under a new content URI; it is durable when this returns."""
+        """Store a file under a new content URI; it is durable when this returns.
+
+        Raises:
+            Forbidden: there is no room for it.
+        """
         media_id = self._new_id()
 
         def work(txn: WriteTransaction, file: MediaFile) -> None:
             media.add(txn, media_id, user_id, self._clock(), file)
 
-        await self._keep(incoming, work)
+        await self._store.read(lambda txn: self._quotas.check(txn, user_id))
+        await self._keep(user_id, incoming, work)
         return self._uri(media_id)
 
     async def announce(self, user_id: str) -> tuple[MxcUri, int]:
         """A new content URI without content, and the time until which it may be uploaded.
 
         Raises:
+            Forbidden: there is no room for it, however small it may be.
             LimitExceeded: the person has announced too much that has not come.
         """
         media_id, now = self._new_id(), self._clock()
 
         def work(txn: WriteTransaction) -> None:
-            media.forget_expired(txn, user_id, now)
-            if media.count_pending(txn, user_id) >= MAX_PENDING:
+            self._quotas.check(txn, user_id)
+            if media.count_pending(txn, user_id, now) >= MAX_PENDING:
                 raise LimitExceeded(
                     f"You have announced {MAX_PENDING} uploads that have not come; finish some",
                     retry_after_ms=10_000,
@@ -109,7 +118,7 @@ class Media:
 
         Raises:
             NotFound: nothing was announced under this id, or too long ago.
-            Forbidden: somebody else announced it.
+            Forbidden: somebody else announced it, or there is no room for it.
             CannotOverwriteMedia: it has come already.
         """
         self._ours.media(server_name)
@@ -120,6 +129,7 @@ class Media:
                 raise Forbidden("Somebody else has announced this upload; only they can send it")
             if found.file is not None:
                 raise CannotOverwriteMedia("This upload has come already; it cannot be replaced")
+            self._quotas.check(txn, user_id)
 
         def work(txn: WriteTransaction, file: MediaFile) -> None:
             check(txn)
@@ -127,7 +137,7 @@ class Media:
             txn.after_commit(lambda: self._arrivals.tell(media_id))
 
         await self._store.read(check)
-        await self._keep(incoming, work)
+        await self._keep(user_id, incoming, work)
 
     async def download(self, server_name: str, media_id: str, patience_ms: int) -> Outgoing:
         """What was uploaded, as it was.
@@ -174,7 +184,10 @@ class Media:
         return Outgoing(content_type, file_name, file.size, tag, read)
 
     async def _keep(
-        self, incoming: Incoming, work: Callable[[WriteTransaction, MediaFile], None]
+        self,
+        user_id: str,
+        incoming: Incoming,
+        work: Callable[[WriteTransaction, MediaFile], None],
     ) -> None:
         """First the file, then the row; without the row the file goes again."""
         file_id, size = await self._files.keep(incoming.content)
@@ -184,8 +197,13 @@ class Media:
             clean_content_type(incoming.content_type),
             clean_file_name(incoming.file_name),
         )
+
+        def store(txn: WriteTransaction) -> None:
+            work(txn, file)
+            self._quotas.take(txn, user_id, size)
+
         try:
-            await self._store.write(lambda txn: work(txn, file))
+            await self._store.write(store)
         except Exception:
             await self._files.drop(file_id)
             raise

@@ -77,6 +77,7 @@ class App:
         self._preparing = self.reactor.callLater(1, self.workers.callInThread, self.schemas.prepare)
         self.syncing.presence.start()
         self.rooms.push.delivery.start()
+        self.background("Looking for files without a row", self.repository.orphans.sweep())
         self.first_token = await self.people.sign_up.first_token()
         self._housekeeping = LoopingCall(self._keep_house)
         self._housekeeping.clock = self.reactor
@@ -92,12 +93,12 @@ class App:
         self.syncing.typing.stop_all()
         if self.people.email is not None:
             self.people.email.mailer.stop()
+        self.repository.stop()
         # In the background, so that a database that is away keeps nobody from stopping.
         self.background("Noting when devices were seen", self.people.last_seen.flush())
         self.background("Noting what was pushed", self.rooms.push.delivery.stop())
         await self.background.finish()
         await self.egress.close()
-        self.repository.stop()
         self.people.passwords.stop()
         self.workers.stop()
         self.storage.store.close()

@@ -109,6 +109,11 @@ class Media:
     server_quota_bytes: int = setting(
         0, "How much everybody together may store; 0: until the disk is full."
     )
+    keep_redacted_days: int = setting(
+        7,
+        "After so many days a file goes whose uploader's last message with it was removed. Only"
+        " what was shown unencrypted: the server does not see the rest.",
+    )
 
 
 @frozen
@@ -259,6 +264,8 @@ def _check(config: Config, reader: Reader) -> None:
     for key in ("person_quota_bytes", "server_quota_bytes"):
         if getattr(config.media, key) < 0:
             refuse(f"media.{key}", "must be 0, for no limit, or a number of bytes")
+    if config.media.keep_redacted_days < 0:
+        refuse("media.keep_redacted_days", "must be 0, for at once, or a number of days")
     if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
         refuse("metrics.listen", "must be host:port, unix:/path or null")
     try:

@@ -1,5 +1,7 @@
 """Media: who uploaded what, under which id, and which file on disk holds it."""
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from storage.transaction import Transaction, WriteTransaction
@@ -99,3 +101,9 @@ def count_pending(txn: Transaction, user_id: str, now: int) -> int:
         now,
     )
     return count
+
+
+def known(txn: Transaction, file_ids: Iterable[str]) -> set[str]:
+    """Those of these files that a media id means."""
+    rows = txn.among("SELECT file_id FROM media WHERE file_id IN (??)", file_ids)
+    return {file_id for (file_id,) in rows}

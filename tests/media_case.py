@@ -62,7 +62,7 @@ class MediaTest(WireTest):
         self.thumbnails = self.hearth.app.repository.thumbnails
         self.folder = self.hearth.app.config.data / "media"
         self.files = MediaFiles(self.folder, deferToThread, random_token)
-        people = await self.hearth.people("alice", "bob")
+        self.people = people = await self.hearth.people("alice", "bob")
         self.tokens = {"alice": people[0].token, "bob": people[1].token}
         self.ids = {"alice": people[0].id, "bob": people[1].id}
 

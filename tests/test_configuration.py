@@ -97,6 +97,7 @@ MISTAKES = [
     ),
     ("media: {person_quota_bytes: -1}", 1, "media.person_quota_bytes"),
     ("media: {server_quota_bytes: .5}", 1, "media.server_quota_bytes"),
+    ("media: {keep_redacted_days: -1}", 1, "media.keep_redacted_days"),
     ("metrics: {listen: nonsense}", 1, "metrics.listen"),
     ("metrics: {token: 5}", 1, "metrics.token"),
     ("allow_private_addresses: ['10.0.0.0/99']", 1, "allow_private_addresses"),

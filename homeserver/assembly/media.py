@@ -10,9 +10,12 @@ from homeserver.config import Config
 from homeserver.media.files import MediaFiles, RunInThread
 from homeserver.media.housekeeping import Housekeeping
 from homeserver.media.media import Media
+from homeserver.media.orphans import Orphans
 from homeserver.media.quotas import Quotas
 from homeserver.media.thumbnails import Thumbnails
 from storage.store import Store
+
+DAY = 24 * 3_600_000
 
 
 @frozen
@@ -22,9 +25,11 @@ class ContentRepository:
     media: Media
     thumbnails: Thumbnails
     housekeeping: Housekeeping
+    orphans: Orphans
 
     def stop(self) -> None:
         """End what is under way and does not end soon by itself."""
+        self.orphans.stop()
         self.thumbnails.stop()
 
 
@@ -37,4 +42,6 @@ def assemble_media(
     quotas = Quotas(config.media.person_quota_bytes, config.media.server_quota_bytes)
     ours = Ours(config.server_name)
     media = Media(reactor, store, files, thumbnails, quotas, ours, system_clock, random_token)
-    return ContentRepository(media, thumbnails, Housekeeping(store, system_clock))
+    keep_redacted_ms = config.media.keep_redacted_days * DAY
+    housekeeping = Housekeeping(store, files, quotas, keep_redacted_ms, system_clock)
+    return ContentRepository(media, thumbnails, housekeeping, Orphans(store, files))

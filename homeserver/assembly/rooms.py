@@ -12,6 +12,7 @@ from homeserver.background import Background
 from homeserver.clock import system_clock
 from homeserver.config import Config
 from homeserver.directory import Directory
+from homeserver.media.uses import MediaUses
 from homeserver.moderation import Moderation
 from homeserver.profiles import Profiles
 from homeserver.receipts import Receipts
@@ -98,7 +99,11 @@ def assemble_rooms(
         push.judge,
         suspensions,
         Redact(push.judge, suspensions, originals),
-        [CarryOver(cache, account_data, push.rules.change_in), hidden],
+        [
+            CarryOver(cache, account_data, push.rules.change_in),
+            hidden,
+            MediaUses(config.server_name, system_clock),
+        ],
     )
     membership = Membership(store, cache, journal, memberships, person_exists)
     create = CreateRoom(store, journal, membership, config.rooms, config.server_name)

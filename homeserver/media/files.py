@@ -52,7 +52,7 @@ class MediaFiles:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Another process of this server may be writing there right now.
         for file in self._incoming.iterdir():
-            if file.stat().st_mtime < time() - ABANDONED_AFTER_SECONDS:
+            if _is_abandoned(file):
                 file.unlink(missing_ok=True)
 
     def original(self, file_id: str) -> Path:
@@ -75,8 +75,18 @@ class MediaFiles:
         return file_id, size
 
     async def drop(self, file_id: str) -> None:
-        """Remove an uploaded file that nothing refers to."""
-        await self._run_in_thread(self.original(file_id).unlink, True)
+        """Remove an uploaded file that nothing refers to, and its thumbnails."""
+        await self._run_in_thread(self._drop, file_id)
+
+    async def folders(self) -> list[str]:
+        """The names of the folders that uploaded files and thumbnails are in."""
+        found: list[str] = await self._run_in_thread(self._folders)
+        return found
+
+    async def names_in(self, folder: str) -> set[str]:
+        """The ids of the files in a folder that are not just being stored."""
+        found: set[str] = await self._run_in_thread(self._names_in, folder)
+        return found
 
     async def find(self, path: Path) -> File | None:
         """Look at a file, if it is there."""
@@ -128,6 +138,19 @@ class MediaFiles:
                 ) from error
             raise
 
+    def _drop(self, file_id: str) -> None:
+        self.original(file_id).unlink(missing_ok=True)
+        for thumbnail in self.thumbnail(file_id, "").parent.glob(f"{file_id}.*"):
+            thumbnail.unlink(missing_ok=True)
+
+    def _folders(self) -> list[str]:
+        parents = (self._originals, self._thumbnails)
+        return sorted({folder.name for parent in parents for folder in parent.iterdir()})
+
+    def _names_in(self, folder: str) -> set[str]:
+        files = [*(self._originals / folder).glob("*"), *(self._thumbnails / folder).glob("*")]
+        return {file.name.partition(".")[0] for file in files if _is_abandoned(file)}
+
     def _keep(self, content: IO[bytes], target: Path) -> int:
         with self.arriving(target) as file:
             try:
@@ -137,6 +160,14 @@ class MediaFiles:
                 # twisted closes the body of a request when its client leaves.
                 raise BadRequest("The upload was broken off") from None
             return file.tell()
+
+
+def _is_abandoned(file: Path) -> bool:
+    """Whether nobody can still be about to do something with a file that has no row."""
+    try:
+        return file.stat().st_mtime < time() - ABANDONED_AFTER_SECONDS
+    except FileNotFoundError:  # another process of this server was faster
+        return False
 
 
 def _look(path: Path) -> File | None:

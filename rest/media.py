@@ -82,6 +82,7 @@ class MediaApi:
             _pixels(call, "width"),
             _pixels(call, "height"),
             call.query.choice("method", ("scale", "crop"), "scale"),
+            call.query.flag("animated"),
             _patience(call),
         )
         return file_answer(call, outgoing, outgoing.file_name)

@@ -156,7 +156,7 @@ USES = {
     "/keys/changes": ["from", "to"],
     "/publicRooms": ["since", "limit", "server"],
     "/room_keys/keys": ["version"],
-    "/thumbnail/{server_name}/{media_id}": ["width", "height", "method", "timeout_ms"],
+    "/thumbnail/{server_name}/{media_id}": ["width", "height", "method", "timeout_ms", "animated"],
     "/notifications": ["from", "limit", "only"],
 }
 # Without these the route refuses before it looks at anything else.

@@ -1,9 +1,13 @@
 """Thumbnails: small pictures from large ones, and nothing from what only looks like one."""
 
+import struct
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from subprocess import DEVNULL, PIPE, Popen
+from time import time
 from unittest import TestCase
 
 from hypothesis import given, settings
@@ -13,7 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from homeserver.media import thumbnails
 from homeserver.media.thumbnails import fitting
-from tests.media_case import V1, MediaTest, encoded, picture, png
+from tests.media_case import MAX_PIXELS, V1, MediaTest, encoded, picture, png
 
 
 class ThumbnailTest(MediaTest):
@@ -89,16 +93,48 @@ class ThumbnailTest(MediaTest):
             shades = [thumbnail.convert("L").getpixel((60, y)) for y in (5, 235)]
             self.assertEqual([shade > 128 for shade in shades], [False, True], kind)
 
-    async def test_thumbnails_stand_still(self) -> None:
-        frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
+    async def test_thumbnails_stand_still_unless_motion_is_asked_for(self) -> None:
         for kind in ("GIF", "WEBP", "PNG"):
-            data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
-            self.assertTrue(Image.open(BytesIO(data)).is_animated)
-            item = await self.upload(data)
-            for query in ("", "&animated=true", "&animated=false"):
+            item = await self.upload(animation(kind))
+            for query in ("", "&animated=false"):
                 answer = await self.thumbnail(item, 96, 96, f"crop{query}")
                 self.assertFalse(getattr(answer.picture, "is_animated", False), kind)
-                self.assertEqual(answer.picture.size, (64, 64))
+                self.assertEqual(answer.picture.size, (96, 96))
+
+    async def test_an_animation_moves_if_it_is_to(self) -> None:
+        for kind in ("GIF", "WEBP", "PNG"):
+            item = await self.upload(animation(kind))
+            answer = await self.thumbnail(item, 96, 96, "crop&animated=true")
+            self.assertEqual(answer.header("Content-Type"), "image/webp", kind)
+            disposition = answer.header("Content-Disposition")
+            self.assertEqual(disposition, 'inline; filename="thumbnail.webp"')
+            moving = answer.picture
+            self.assertEqual((moving.size, moving.n_frames), ((96, 96), 3), kind)
+            self.assertEqual(moving.info["loop"], 0)
+            for number, colour in enumerate(COLOURS):
+                moving.seek(number)
+                pixel = moving.convert("RGB").getpixel((48, 48))
+                wanted = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
+                apart = [
+                    abs(is_there - should) for is_there, should in zip(pixel, wanted, strict=True)
+                ]
+                self.assertLess(max(apart), 40, (kind, number))
+                self.assertEqual(moving.info["duration"], 120, kind)
+
+    async def test_a_small_animation_is_its_own_thumbnail(self) -> None:
+        for kind in ("GIF", "WEBP", "PNG"):
+            data = animation(kind, (60, 60))
+            answer = await self.thumbnail(await self.upload(data), 96, 96, "crop&animated=true")
+            self.assertTrue(answer.body == data, kind)
+
+    async def test_what_cannot_move_stands_still(self) -> None:
+        for kind in ("JPEG", "GIF", "PNG", "WEBP"):
+            item = await self.upload(picture(200, 200, kind))
+            still = await self.thumbnail(item, 96, 96, "crop")
+            asked = await self.thumbnail(item, 96, 96, "crop&animated=true")
+            self.assertEqual((asked.code, asked.body == still.body), (200, True), kind)
+        answer = await self.thumbnail(item, 96, 96, "crop&animated=perhaps")
+        self.assertEqual(answer.refusal, (400, "M_INVALID_PARAM"))
 
     async def test_every_kind_of_picture_has_a_thumbnail(self) -> None:
         rgb = Image.linear_gradient("L").resize((700, 500)).convert("RGB")
@@ -141,6 +177,22 @@ class ThumbnailTest(MediaTest):
             self.assertEqual(answer.refusal, (400, "M_INVALID_PARAM"))
         answer = await self.call("GET", f"{V1}/thumbnail/{item}?width=32")
         self.assertEqual(answer.refusal, (400, "M_MISSING_PARAM"))
+
+
+COLOURS = ("red", "lime", "blue")
+
+
+def animation(kind: str, size: tuple[int, int] = (200, 200)) -> bytes:
+    """Three colours, one after the other, without end."""
+    frames = [Image.new("RGB", size, colour) for colour in COLOURS]
+    return encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=120, loop=0)
+
+
+def long_gif(width: int, height: int, frames: int) -> bytes:
+    """A GIF whose frames all are a few bytes: one pixel each, on a screen of any size."""
+    head = b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + bytes(6)
+    frame = b"\x21\xf9\x04\0\x05\0\0\0" + b"," + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0"
+    return head + (frame + b"\x02\x02\x44\x01\0") * frames + b";"
 
 
 class HostilePictureTest(MediaTest):
@@ -195,6 +247,50 @@ class HostilePictureTest(MediaTest):
             self.assertEqual(answer.code, code, data[:30])
         made = [name for name in self.on_disk() if name.startswith("thumbnails")]
         self.assertEqual(len(made), 1)
+
+    async def test_animations_without_end_become_stills(self) -> None:
+        for data in (
+            long_gif(1, 1, 32_000),
+            long_gif(100, 100, 32_000),
+            long_gif(1000, 1000, 3),
+            long_gif(100, 100, 201),
+        ):
+            began = time()
+            answer = await self.thumbnail(await self.upload(data), 32, 32, "crop&animated=true")
+            self.assertEqual(answer.code, 200, len(data))
+            self.assertFalse(getattr(answer.picture, "is_animated", False), len(data))
+            self.assertLess(time() - began, 5)
+
+    async def test_of_what_breaks_off_the_first_frame_is_left(self) -> None:
+        for kind in ("GIF", "PNG"):
+            data = animation(kind)
+            item = await self.upload(data[: len(data) * 3 // 4])
+            answer = await self.thumbnail(item, 96, 96, "crop&animated=true")
+            self.assertEqual((answer.code, answer.picture.size), (200, (96, 96)), kind)
+
+    async def test_what_hides_behind_an_animation_stays_behind(self) -> None:
+        hidden = b"PK\x03\x04<html><script>alert(1)</script></html>"
+        item = await self.upload(animation("GIF") + hidden)
+        answer = await self.thumbnail(item, 96, 96, "crop&animated=true")
+        self.assertEqual(answer.code, 200)
+        self.assertNotIn(hidden, answer.body)
+
+    def test_a_worker_has_its_limits_before_it_has_seen_anything(self) -> None:
+        arguments = ["GIF", "crop", "32", "32", str(MAX_PIXELS), "still"]
+        command = [sys.executable, "-I", str(thumbnails.WORKER), *arguments]
+        with Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}) as worker:
+            own, began, limits = Path(f"/proc/{worker.pid}"), time(), dict[str, str]()
+            while limits.get("Max address space", "unlimited") == "unlimited":
+                self.assertLess(time() - began, 20)
+                lines = own.joinpath("limits").read_text().splitlines()
+                limits = {line[:26].strip(): line[26:].split()[0] for line in lines}
+            environment = own.joinpath("environ").read_bytes()
+            worker.communicate(b"no picture")
+        self.assertEqual(limits["Max cpu time"], "10")
+        self.assertEqual(limits["Max core file size"], "0")
+        self.assertEqual(limits["Max file size"], str(16 * 2**20))
+        self.assertEqual(limits["Max address space"], str(512 * 2**20 + 9 * MAX_PIXELS))
+        self.assertEqual((environment, worker.returncode), (b"", 10))
 
     async def test_a_refused_picture_is_not_tried_again(self) -> None:
         item = await self.upload(b"GIF89a" + bytes(100))

@@ -159,9 +159,10 @@ class Media:
         width: int,
         height: int,
         method: str,
+        animated: bool,
         patience_ms: int,
     ) -> Outgoing:
-        """A picture at least as large as asked for, if it is; never animated.
+        """A picture at least as large as asked for, if it is; moving only if that is wanted.
 
         Raises:
             BadRequest: it is not a picture, or broken.
@@ -169,7 +170,7 @@ class Media:
             NotFound, NotYetUploaded: as for ``download``.
         """
         stored = await self._uploaded(server_name, media_id, patience_ms)
-        size = thumbnails.fitting(width, height, method)
+        size = thumbnails.fitting(width, height, method, animated)
         file = await self._thumbnails.get(stored.file_id, size)
         content_type = thumbnails.content_type(file) or OCTETS
         file_name = f"thumbnail.{content_type.partition('/')[2]}"

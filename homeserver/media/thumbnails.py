@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from homeserver.media.files import File, MediaFiles, RunInThread
@@ -30,6 +30,9 @@ _CONTENT_TYPES = {
 }
 
 
+_MAY_MOVE = ("PNG", "GIF", "WEBP")
+
+
 @frozen
 class Size:
     """One of the few kinds of thumbnails that are made."""
@@ -37,9 +40,11 @@ class Size:
     width: int
     height: int
     method: str
+    animated: bool = False
 
     def __str__(self) -> str:
-        return f"{self.width}x{self.height}-{self.method}"
+        motion = "-animated" if self.animated else ""
+        return f"{self.width}x{self.height}-{self.method}{motion}"
 
 
 # Those of the specification, and three larger ones for screens with many pixels.
@@ -55,11 +60,11 @@ SIZES = (
 )
 
 
-def fitting(width: int, height: int, method: str) -> Size:
+def fitting(width: int, height: int, method: str, animated: bool = False) -> Size:
     """The smallest size that is not smaller than what was asked for, else the largest."""
     sizes = [size for size in SIZES if size.method == method]
     enough = [size for size in sizes if size.width >= width and size.height >= height]
-    return (enough or sizes[-1:])[0]
+    return evolve((enough or sizes[-1:])[0], animated=animated)
 
 
 def content_type(file: File) -> str | None:
@@ -145,7 +150,8 @@ class Thumbnails:
         if target.exists():  # somebody who wanted the same was first
             return
         numbers = map(str, (size.width, size.height, self._max_pixels))
-        command = [sys.executable, "-I", str(WORKER), kind, size.method, *numbers]
+        motion = "animated" if size.animated and kind in _MAY_MOVE else "still"
+        command = [sys.executable, "-I", str(WORKER), kind, size.method, *numbers, motion]
         with source.open("rb") as picture, self._files.arriving(target) as thumbnail:
             # Nothing of this process is handed on: no environment, no other open file.
             worker = Popen(command, stdin=picture, stdout=thumbnail, stderr=DEVNULL, env={})

@@ -114,6 +114,11 @@ class Media:
         "After so many days a file goes whose uploader's last message with it was removed. Only"
         " what was shown unencrypted: the server does not see the rest.",
     )
+    sealing_key_variable: str | None = setting(
+        None,
+        "The environment variable with the key that seals new files on the disk, as from"
+        " `openssl rand -base64 32`; null: none. Without their key sealed files are lost for ever.",
+    )
 
 
 @frozen

@@ -15,6 +15,7 @@ class MediaFile:
     size: int
     content_type: str
     file_name: str | None
+    sealed: bool
 
 
 @frozen
@@ -29,8 +30,9 @@ class Media:
 def add(txn: WriteTransaction, media_id: str, user_id: str, now: int, file: MediaFile) -> None:
     """A new media id that has its file from the start."""
     txn.run(
-        "INSERT INTO media (media_id, user_id, created_at, file_id, size, content_type, file_name)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO media"
+        " (media_id, user_id, created_at, file_id, size, content_type, file_name, sealed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         media_id,
         user_id,
         now,
@@ -38,6 +40,7 @@ def add(txn: WriteTransaction, media_id: str, user_id: str, now: int, file: Medi
         file.size,
         file.content_type,
         file.file_name,
+        int(file.sealed),
     )
 
 
@@ -57,11 +60,12 @@ def fill(txn: WriteTransaction, media_id: str, file: MediaFile) -> bool:
     return bool(
         txn.run(
             "UPDATE media SET expires_at = NULL, file_id = ?, size = ?, content_type = ?,"
-            " file_name = ? WHERE media_id = ? AND file_id IS NULL",
+            " file_name = ?, sealed = ? WHERE media_id = ? AND file_id IS NULL",
             file.file_id,
             file.size,
             file.content_type,
             file.file_name,
+            int(file.sealed),
             media_id,
         )
     )
@@ -70,14 +74,17 @@ def fill(txn: WriteTransaction, media_id: str, file: MediaFile) -> bool:
 def find(txn: Transaction, media_id: str) -> Media | None:
     """What is known about a media id."""
     row = txn.one(
-        "SELECT user_id, expires_at, file_id, size, content_type, file_name FROM media"
+        "SELECT user_id, expires_at, file_id, size, content_type, file_name, sealed FROM media"
         " WHERE media_id = ?",
         media_id,
     )
     if row is None:
         return None
-    user_id, expires_at, file_id, *rest = row
-    return Media(user_id, expires_at, file_id and MediaFile(file_id, *rest))
+    user_id, expires_at, file_id, size, content_type, file_name, sealed = row
+    if file_id is None:
+        return Media(user_id, expires_at, None)
+    file = MediaFile(file_id, size, content_type, file_name, sealed == 1)
+    return Media(user_id, expires_at, file)
 
 
 def count_expired(txn: Transaction, now: int) -> int:

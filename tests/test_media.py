@@ -335,7 +335,7 @@ class AnnouncedUploadTest(MediaTest):
         waiting = Deferred.fromCoroutine(self.download(item, "?timeout_ms=20000"))
         await self.call("GET", f"{V1}/config")
         file_id, size = await self.files.keep(BytesIO(b"from afar"))
-        row = MediaFile(file_id, size, "text/plain", None)
+        row = MediaFile(file_id, size, "text/plain", None, False)
         await self.store.write(lambda txn: fill(txn, item.partition("/")[2], row))
         self.assertEqual((await waiting).body, b"from afar")
 

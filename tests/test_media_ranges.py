@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.threads import deferToThread
 
-from homeserver.media.files import PART
+from homeserver.media.sealing import PART
 from rest.file_answers import wanted_range
 from tests.media_case import V1, MediaTest, picture
 

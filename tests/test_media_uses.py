@@ -225,7 +225,7 @@ class OrphanTest(MediaTest):
         for number in range(4):
             await self.orphan(f"{number}0lost")
             media_id = f"{number}"
-            row = MediaFile(f"{number}0known", 1, "text/plain", None)
+            row = MediaFile(f"{number}0known", 1, "text/plain", None, False)
             path = self.files.original(row.file_id)
             path.write_bytes(b"x")
             os.utime(path, (time() - 7200,) * 2)

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from homeserver.media import thumbnails
 from homeserver.media.thumbnails import fitting
+from storage.media import MediaFile
 from tests.media_case import MAX_PIXELS, V1, MediaTest, encoded, picture, png
 
 
@@ -321,8 +322,8 @@ class HostilePictureTest(MediaTest):
         self.stuck_worker()
         item = await self.upload(picture(), "image/png")
         size = fitting(32, 32, "crop")
-        file_id = Path(self.on_disk()[0]).name
-        asked = Deferred.fromCoroutine(self.thumbnails.get(file_id, size))
+        stored = MediaFile(Path(self.on_disk()[0]).name, 0, "image/png", None, False)
+        asked = Deferred.fromCoroutine(self.thumbnails.get(stored, size))
         while not self.thumbnails._workers:
             await self.call("GET", f"{V1}/config")
         asked.cancel()

@@ -1,5 +1,6 @@
 """The content repository, put together."""
 
+import os
 from typing import Any
 
 from attrs import frozen
@@ -12,7 +13,9 @@ from homeserver.media.housekeeping import Housekeeping
 from homeserver.media.media import Media
 from homeserver.media.orphans import Orphans
 from homeserver.media.quotas import Quotas
+from homeserver.media.sealing import Seal, WrongKey, load_seal
 from homeserver.media.thumbnails import Thumbnails
+from homeserver.settings import ConfigError
 from storage.store import Store
 
 DAY = 24 * 3_600_000
@@ -36,7 +39,7 @@ class ContentRepository:
 def assemble_media(
     config: Config, reactor: Any, store: Store, run_in_thread: RunInThread
 ) -> ContentRepository:
-    files = MediaFiles(config.data / "media", run_in_thread, random_token)
+    files = MediaFiles(config.data / "media", run_in_thread, random_token, _seal(config))
     files.open()
     thumbnails = Thumbnails(files, run_in_thread, config.media.max_image_pixels)
     quotas = Quotas(config.media.person_quota_bytes, config.media.server_quota_bytes)
@@ -45,3 +48,11 @@ def assemble_media(
     keep_redacted_ms = config.media.keep_redacted_days * DAY
     housekeeping = Housekeeping(store, files, quotas, keep_redacted_ms, system_clock)
     return ContentRepository(media, thumbnails, housekeeping, Orphans(store, files))
+
+
+def _seal(config: Config) -> Seal | None:
+    variable = config.media.sealing_key_variable
+    try:
+        return load_seal(config.data / "media", variable, os.environ)
+    except WrongKey as error:
+        raise ConfigError(f"{config.file}: media.sealing_key_variable: {error}") from error

@@ -149,7 +149,7 @@ class Media:
             NotYetUploaded: it did not come in time.
         """
         stored = await self._uploaded(server_name, media_id, patience_ms)
-        file = await self._files.get(self._files.original(stored.file_id))
+        file = await self._files.get(self._files.original(stored.file_id), stored.sealed)
         return self._outgoing(file, stored.content_type, stored.file_name, media_id)
 
     async def thumbnail(
@@ -171,7 +171,7 @@ class Media:
         """
         stored = await self._uploaded(server_name, media_id, patience_ms)
         size = thumbnails.fitting(width, height, method, animated)
-        file = await self._thumbnails.get(stored.file_id, size)
+        file = await self._thumbnails.get(stored, size)
         content_type = thumbnails.content_type(file) or OCTETS
         file_name = f"thumbnail.{content_type.partition('/')[2]}"
         # One that was made again may have become another: the next version's encoder did it.
@@ -197,6 +197,7 @@ class Media:
             size,
             clean_content_type(incoming.content_type),
             clean_file_name(incoming.file_name),
+            self._files.seals,
         )
 
         def store(txn: WriteTransaction) -> None:

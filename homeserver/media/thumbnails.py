@@ -15,12 +15,14 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from homeserver.media.files import File, MediaFiles, RunInThread
 from schema.errors import BadRequest, MatrixError, TooLarge
+from storage.media import MediaFile
 
 WORKER = Path(__file__).with_name("thumbnail_worker.py")
 MADE, BROKEN = 0, 10
 TIMEOUT_SECONDS = 15
 AT_ONCE = 2
 REMEMBERED = 1000
+LARGEST_PICTURE = 100 * 1024 * 1024
 
 _CONTENT_TYPES = {
     "PNG": "image/png",
@@ -97,7 +99,7 @@ class Thumbnails:
         self._stopped = False
         self._refused: OrderedDict[str, MatrixError] = OrderedDict()
 
-    async def get(self, file_id: str, size: Size) -> File:
+    async def get(self, stored: MediaFile, size: Size) -> File:
         """The thumbnail of an uploaded file.
 
         Raises:
@@ -105,11 +107,11 @@ class Thumbnails:
             TooLarge: it takes too much memory or time.
             NotFound: the file has been removed.
         """
-        path = self._files.thumbnail(file_id, str(size))
-        found = await self._files.find(path)
+        path = self._files.thumbnail(stored.file_id, str(size))
+        found = await self._files.find(path, stored.sealed)
         if found is None:
-            await self._make(file_id, size, path)
-            found = await self._files.get(path)
+            await self._make(stored, size, path)
+            found = await self._files.get(path, stored.sealed)
         return found
 
     def stop(self) -> None:
@@ -118,25 +120,27 @@ class Thumbnails:
         for worker in list(self._workers):
             worker.kill()
 
-    async def _make(self, file_id: str, size: Size, target: Path) -> None:
-        source = await self._files.get(self._files.original(file_id))
+    async def _make(self, stored: MediaFile, size: Size, target: Path) -> None:
+        source = await self._files.get(self._files.original(stored.file_id), stored.sealed)
         kind = _kind(source.head)
         if kind is None:
             raise BadRequest("There is no thumbnail of this file: it is not a picture we know")
+        if source.size > LARGEST_PICTURE:
+            raise TooLarge("There is no thumbnail of this picture: it is too large")
         await self._turns.acquire()
         # The turn ends with the worker, not when a client gets tired of waiting for it.
-        working = Deferred.fromCoroutine(self._work(source.path, kind, size, target))
+        working = Deferred.fromCoroutine(self._work(source, kind, size, target))
         working.addBoth(self._end_turn)
         await _watched(working)
 
-    async def _work(self, source: Path, kind: str, size: Size, target: Path) -> None:
-        known = self._refused.get(source.name)
+    async def _work(self, source: File, kind: str, size: Size, target: Path) -> None:
+        known = self._refused.get(source.path.name)
         if known is not None:
             raise type(known)(known.error)
         try:
             await self._run_in_thread(self._run_worker, source, kind, size, target)
         except (BadRequest, TooLarge) as refusal:
-            self._refused[source.name] = refusal.with_traceback(None)
+            self._refused[source.path.name] = refusal.with_traceback(None)
             if len(self._refused) > REMEMBERED:
                 self._refused.popitem(last=False)
             raise
@@ -145,14 +149,15 @@ class Thumbnails:
         self._turns.release()
         return result
 
-    def _run_worker(self, source: Path, kind: str, size: Size, target: Path) -> None:
+    def _run_worker(self, source: File, kind: str, size: Size, target: Path) -> None:
         """In a thread: let a worker make the thumbnail, and wait for it."""
         if target.exists():  # somebody who wanted the same was first
             return
         numbers = map(str, (size.width, size.height, self._max_pixels))
         motion = "animated" if size.animated and kind in _MAY_MOVE else "still"
         command = [sys.executable, "-I", str(WORKER), kind, size.method, *numbers, motion]
-        with source.open("rb") as picture, self._files.arriving(target) as thumbnail:
+        files = self._files
+        with files.opened(source) as picture, files.scratch(source.sealed) as thumbnail:
             # Nothing of this process is handed on: no environment, no other open file.
             worker = Popen(command, stdin=picture, stdout=thumbnail, stderr=DEVNULL, env={})
             self._workers.add(worker)
@@ -169,6 +174,8 @@ class Thumbnails:
                 raise BadRequest("There is no thumbnail of this picture: it is broken")
             if exit_code != MADE:
                 raise TooLarge("There is no thumbnail of this picture: it is too large")
+            thumbnail.seek(0)
+            files.put(target, thumbnail, source.sealed)
 
 
 def _watched(working: "Deferred[None]") -> "Deferred[None]":

@@ -108,7 +108,7 @@ class App:
         self.background("Noting what was pushed", self.rooms.push.delivery.note())
         self.background("Forgetting old to-device requests", self._forget_old_requests())
         self.background("Forgetting what redacted events said", self._forget_originals())
-        self.background("Forgetting old media", self.repository.housekeeping.run())
+        self.background("Forgetting old media", self.repository.look_after())
 
     async def _look_after_devices(self) -> None:
         await self.people.last_seen.flush()
@@ -145,8 +145,8 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     def run_in_thread(work: Callable[..., T], *args: Any) -> Awaitable[T]:
         return deferToThreadPool(reactor, workers, work, *args)
 
-    repository = assemble_media(config, reactor, store, run_in_thread)
     egress = Egress(reactor, config.allow_private_addresses)
+    repository = assemble_media(config, reactor, store, egress, run_in_thread)
     rooms = assemble_rooms(config, reactor, storage, egress, background)
     conflicts = metrics.counter(
         "one_time_key_conflicts", "Uploads of another one-time key under an id that is taken"

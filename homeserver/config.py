@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from attrs import field, fields, frozen
 
 from federation_disabled.guard import Guard, is_host_name
+from homeserver.previews.hosts import host_name
 from homeserver.rooms.versions import VERSIONS
 from homeserver.settings import Reader, needed, read_yaml, section, setting, written_out
 from schema.email_address import canonical
@@ -25,6 +26,7 @@ _opaque = re.compile(r"[0-9A-Za-z._~-]{1,255}").fullmatch
 _language = re.compile(r"[A-Za-z]{2,3}(?:[-_][0-9A-Za-z]{1,8}){0,5}").fullmatch
 LONGEST_SERVER_NAME = 230
 """So that ids have room for names."""
+LONGEST_PREVIEW = 60
 
 
 @frozen
@@ -69,6 +71,7 @@ class RateLimits:
     create_room: list[float] = setting([0.5, 50], "Rooms created, per person.")
     keys: list[float] = setting([20, 200], "Encryption requests, per device.")
     media: list[float] = setting([5, 100], "Uploads, per person.")
+    previews: list[float] = setting([0.5, 30], "Previews of links, per person.")
     other: list[float] = setting([50, 500], "Every other request, per person or address.")
 
 
@@ -147,6 +150,22 @@ class Email:
 
 
 @frozen
+class Previews:
+    enabled: bool = setting(
+        False,
+        "Fetch the pages that people link to, for their title and picture. Those pages learn the"
+        " address of this server, and this server learns the links.",
+    )
+    allow: list[str] = setting(
+        [], "If there are any, only these hosts and those below them, e.g. wikipedia.org."
+    )
+    deny: list[str] = setting([], "Never these hosts, nor those below them.")
+    max_bytes: int = setting(5_242_880, "The largest page or picture that is fetched.")
+    seconds: float = setting(10, "How long page and picture may take together.")
+    keep_hours: int = setting(24, "How long a preview is kept.")
+
+
+@frozen
 class Metrics:
     listen: str | None = setting(
         "127.0.0.1:9008", "Where Prometheus reads, host:port; null switches it off."
@@ -187,6 +206,7 @@ class Config:
     email: Email = section(
         Email, "E-mail: addresses that people prove, new passwords for who forgot theirs."
     )
+    previews: Previews = section(Previews, "Previews of links.")
     metrics: Metrics = section(Metrics, "Numbers for Prometheus.")
     allow_private_addresses: list[str] = setting(
         [],
@@ -271,6 +291,14 @@ def _check(config: Config, reader: Reader) -> None:
             refuse(f"media.{key}", "must be 0, for no limit, or a number of bytes")
     if config.media.keep_redacted_days < 0:
         refuse("media.keep_redacted_days", "must be 0, for at once, or a number of days")
+    for key in ("max_bytes", "keep_hours"):
+        if getattr(config.previews, key) < 1:
+            refuse(f"previews.{key}", "must be above 0")
+    if not 0 < config.previews.seconds <= LONGEST_PREVIEW:
+        refuse("previews.seconds", f"must be above 0, and at most {LONGEST_PREVIEW}")
+    for key in ("allow", "deny"):
+        if not all(is_host_name(host_name(host)) for host in getattr(config.previews, key)):
+            refuse(f"previews.{key}", "must be a list of host names, without schemes and paths")
     if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
         refuse("metrics.listen", "must be host:port, unix:/path or null")
     try:

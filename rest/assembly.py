@@ -36,6 +36,7 @@ from rest.not_offered import NotOfferedApi
 from rest.old_sync import OldSyncApi
 from rest.openid import OpenIdApi
 from rest.presence import PresenceApi
+from rest.previews import PreviewsApi
 from rest.profiles import ProfilesApi
 from rest.push import PushApi
 from rest.receipts import ReceiptsApi
@@ -127,5 +128,6 @@ def routes(
         ToDeviceApi(encryption.to_device),
         NotOfferedApi(),
         MediaApi(repository.media, config.media.max_upload_bytes),
+        PreviewsApi(repository.previews),
     ]
     return [route for api in apis for route in api.routes()]

@@ -10,7 +10,7 @@ from homeserver.media.media import Incoming, Media
 from homeserver.media.names import clean_file_name
 from rest.file_answers import file_answer
 from rest.routing import Access, Answer, Call, Route
-from schema.errors import InvalidParam, NotFound, Unrecognized
+from schema.errors import InvalidParam, NotFound
 
 DEFAULT_WAIT = 20_000
 
@@ -38,12 +38,10 @@ class MediaApi:
             Route("GET", f"{new}/download/{item}/{{file_name}}", self.download),
             Route("GET", f"{new}/thumbnail/{item}", self.thumbnail),
             Route("GET", f"{new}/config", self.config),
-            Route("GET", f"{new}/preview_url", self.no_previews),
             Route("GET", f"{old}/download/{item}", self.frozen, Access.PUBLIC),
             Route("GET", f"{old}/download/{item}/{{file_name}}", self.frozen, Access.PUBLIC),
             Route("GET", f"{old}/thumbnail/{item}", self.frozen, Access.PUBLIC),
             Route("GET", f"{old}/config", self.config),
-            Route("GET", f"{old}/preview_url", self.no_previews),
         ]
 
     async def upload(self, call: Call) -> dict[str, Any]:
@@ -97,10 +95,6 @@ class MediaApi:
             "Media of this server can be read with an access token only, at "
             "/_matrix/client/v1/media"
         )
-
-    async def no_previews(self, call: Call) -> Answer:
-        """This server fetches nothing from the web."""
-        raise Unrecognized("This server makes no previews of links")
 
 
 def _incoming(call: Call) -> Incoming:

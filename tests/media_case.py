@@ -53,11 +53,13 @@ class MediaTest(WireTest):
     """Tests against a server whose files can be looked at."""
 
     media: Mapping[str, Any] = {}
-    """Settings that differ from the usual ones here."""
+    """Settings under ``media`` that differ from the usual ones here."""
+    settings: Mapping[str, Any] = {}
+    """The others."""
 
     async def setUp(self) -> None:
         media = {"max_upload_bytes": MAX_UPLOAD, "max_image_pixels": MAX_PIXELS, **self.media}
-        self.hearth = await self.server(media=media)
+        self.hearth = await self.server(media=media, **self.settings)
         self.store = self.hearth.app.storage.store
         self.thumbnails = self.hearth.app.repository.thumbnails
         self.folder = self.hearth.app.config.data / "media"

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
+from federation_disabled.egress import Egress
 from federation_disabled.ours import Ours
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
@@ -15,10 +16,14 @@ from homeserver.media.orphans import Orphans
 from homeserver.media.quotas import Quotas
 from homeserver.media.sealing import Seal, WrongKey, load_seal
 from homeserver.media.thumbnails import Thumbnails
+from homeserver.previews.fetch import Fetcher
+from homeserver.previews.hosts import Hosts
+from homeserver.previews.previews import Previews
 from homeserver.settings import ConfigError
 from storage.store import Store
 
-DAY = 24 * 3_600_000
+HOUR = 3_600_000
+DAY = 24 * HOUR
 
 
 @frozen
@@ -29,15 +34,24 @@ class ContentRepository:
     thumbnails: Thumbnails
     housekeeping: Housekeeping
     orphans: Orphans
+    previews: Previews | None
+
+    async def look_after(self) -> None:
+        """Remove what has had its time."""
+        if self.previews is not None:
+            await self.previews.forget_expired()
+        await self.housekeeping.run()
 
     def stop(self) -> None:
         """End what is under way and does not end soon by itself."""
         self.orphans.stop()
         self.thumbnails.stop()
+        if self.previews is not None:
+            self.previews.stop()
 
 
 def assemble_media(
-    config: Config, reactor: Any, store: Store, run_in_thread: RunInThread
+    config: Config, reactor: Any, store: Store, egress: Egress, run_in_thread: RunInThread
 ) -> ContentRepository:
     files = MediaFiles(config.data / "media", run_in_thread, random_token, _seal(config))
     files.open()
@@ -47,7 +61,23 @@ def assemble_media(
     media = Media(reactor, store, files, thumbnails, quotas, ours, system_clock, random_token)
     keep_redacted_ms = config.media.keep_redacted_days * DAY
     housekeeping = Housekeeping(store, files, quotas, keep_redacted_ms, system_clock)
-    return ContentRepository(media, thumbnails, housekeeping, Orphans(store, files))
+    previews = None
+    if config.previews.enabled:
+        hosts = Hosts(config.previews.allow, config.previews.deny)
+        previews = Previews(
+            reactor,
+            store,
+            media,
+            thumbnails,
+            Fetcher(reactor, egress, hosts, config.previews.max_bytes),
+            run_in_thread,
+            system_clock,
+            server_name=config.server_name,
+            seconds=config.previews.seconds,
+            keep_ms=config.previews.keep_hours * HOUR,
+        )
+    orphans = Orphans(store, files)
+    return ContentRepository(media, thumbnails, housekeeping, orphans, previews)
 
 
 def _seal(config: Config) -> Seal | None:

@@ -172,7 +172,7 @@ class Media:
         stored = await self._uploaded(server_name, media_id, patience_ms)
         size = thumbnails.fitting(width, height, method, animated)
         file = await self._thumbnails.get(stored, size)
-        content_type = thumbnails.content_type(file) or OCTETS
+        content_type = thumbnails.content_type(file.head) or OCTETS
         file_name = f"thumbnail.{content_type.partition('/')[2]}"
         # One that was made again may have become another: the next version's encoder did it.
         return self._outgoing(file, content_type, file_name, f"{media_id}-{size}-{file.size}")

@@ -1,10 +1,12 @@
-"""Makes one thumbnail: a program of its own, because what it decodes may be made to break it.
+"""Makes a thumbnail, or measures a picture: a program of its own, since pictures may be hostile.
 
 ``python thumbnail_worker.py FORMAT METHOD WIDTH HEIGHT MAX_PIXELS MOTION``, the picture on standard
 input and the thumbnail on standard output, both files; MOTION is ``animated`` or ``still``. It
 imports nothing of this project, limits its own memory, time and output before it looks at the
 picture, and says by its exit code what came of it: 0 the thumbnail is made, 10 the picture is
 broken, 11 it is too large.
+
+The METHOD ``measure`` writes width and height, as they are shown, instead of a picture.
 
 An animation stays one if that is wanted and it is short enough; in doubt it becomes a still.
 """
@@ -55,6 +57,9 @@ def main(arguments: list[str]) -> int:
         image = Image.open(sys.stdin.buffer, formats=[kind])
         if image.width * image.height > max_pixels:
             return TOO_LARGE
+        if method == "measure":
+            _measure(image)
+            return MADE
         frames = _frames(image, max_pixels) if motion == "animated" else 1
         _write(image, kind, method, (width, height), frames)
         sys.stdout.buffer.flush()
@@ -70,6 +75,14 @@ def _limit(what: int, most: int) -> None:
     _, hard = resource.getrlimit(what)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (most, most))
+
+
+def _measure(image: Image.Image) -> None:
+    shown = image.size
+    image.draft(None, (1, 1))
+    turned = image.getexif().get(_ORIENTATION, 1) >= _TURNED
+    image.load()  # a broken picture has no size
+    print(*(reversed(shown) if turned else shown), flush=True)
 
 
 def _frames(image: Image.Image, max_pixels: int) -> int:

@@ -6,17 +6,21 @@ of its own, under limits. What it made is a file that is served from then on.
 
 import sys
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
-from typing import Any
+from typing import IO, Any, TypeVar
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from homeserver.media.files import File, MediaFiles, RunInThread
+from homeserver.shared import watched
 from schema.errors import BadRequest, MatrixError, TooLarge
 from storage.media import MediaFile
 
+T = TypeVar("T")
 WORKER = Path(__file__).with_name("thumbnail_worker.py")
 MADE, BROKEN = 0, 10
 TIMEOUT_SECONDS = 15
@@ -69,9 +73,9 @@ def fitting(width: int, height: int, method: str, animated: bool = False) -> Siz
     return evolve((enough or sizes[-1:])[0], animated=animated)
 
 
-def content_type(file: File) -> str | None:
+def content_type(head: bytes) -> str | None:
     """What a picture is by its first bytes, whatever was claimed; None if it is none we decode."""
-    kind = _kind(file.head)
+    kind = _kind(head)
     return kind and _CONTENT_TYPES[kind]
 
 
@@ -127,18 +131,34 @@ class Thumbnails:
             raise BadRequest("There is no thumbnail of this file: it is not a picture we know")
         if source.size > LARGEST_PICTURE:
             raise TooLarge("There is no thumbnail of this picture: it is too large")
+        await self._in_turn(partial(self._work, source, kind, size, target))
+
+    async def measure(self, content: bytes) -> tuple[int, int]:
+        """Width and height of a picture that is not stored yet, as it is shown.
+
+        Raises:
+            BadRequest: it is no picture, or broken.
+            TooLarge: it takes too much memory or time.
+        """
+        return await self._in_turn(partial(self._measured, content))
+
+    async def _measured(self, content: bytes) -> tuple[int, int]:
+        size: tuple[int, int] = await self._run_in_thread(self._measure, content)
+        return size
+
+    async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         await self._turns.acquire()
         # The turn ends with the worker, not when a client gets tired of waiting for it.
-        working = Deferred.fromCoroutine(self._work(source, kind, size, target))
+        working = Deferred.fromCoroutine(work())
         working.addBoth(self._end_turn)
-        await _watched(working)
+        return await watched(working)
 
     async def _work(self, source: File, kind: str, size: Size, target: Path) -> None:
         known = self._refused.get(source.path.name)
         if known is not None:
             raise type(known)(known.error)
         try:
-            await self._run_in_thread(self._run_worker, source, kind, size, target)
+            await self._run_in_thread(self._draw, source, kind, size, target)
         except (BadRequest, TooLarge) as refusal:
             self._refused[source.path.name] = refusal.with_traceback(None)
             if len(self._refused) > REMEMBERED:
@@ -149,42 +169,56 @@ class Thumbnails:
         self._turns.release()
         return result
 
-    def _run_worker(self, source: File, kind: str, size: Size, target: Path) -> None:
-        """In a thread: let a worker make the thumbnail, and wait for it."""
+    def _draw(self, source: File, kind: str, size: Size, target: Path) -> None:
+        """In a thread: let a worker make the thumbnail, and store it."""
         if target.exists():  # somebody who wanted the same was first
             return
-        numbers = map(str, (size.width, size.height, self._max_pixels))
         motion = "animated" if size.animated and kind in _MAY_MOVE else "still"
-        command = [sys.executable, "-I", str(WORKER), kind, size.method, *numbers, motion]
         files = self._files
         with files.opened(source) as picture, files.scratch(source.sealed) as thumbnail:
-            # Nothing of this process is handed on: no environment, no other open file.
-            worker = Popen(command, stdin=picture, stdout=thumbnail, stderr=DEVNULL, env={})
-            self._workers.add(worker)
-            if self._stopped:
-                worker.kill()
-            try:
-                exit_code = worker.wait(TIMEOUT_SECONDS)
-            except TimeoutExpired:
-                worker.kill()
-                exit_code = worker.wait()
-            finally:
-                self._workers.discard(worker)
-            if exit_code == BROKEN:
-                raise BadRequest("There is no thumbnail of this picture: it is broken")
-            if exit_code != MADE:
-                raise TooLarge("There is no thumbnail of this picture: it is too large")
+            box = (size.width, size.height)
+            self._run_worker(picture, thumbnail, kind, size.method, box, motion)
             thumbnail.seek(0)
             files.put(target, thumbnail, source.sealed)
 
+    def _measure(self, content: bytes) -> tuple[int, int]:
+        """In a thread: let a worker look at a picture that is not stored yet."""
+        kind = _kind(content)
+        if kind is None:
+            raise BadRequest("This is not a picture we know")
+        with self._files.scratch(sealed=True) as picture, self._files.scratch(sealed=True) as said:
+            picture.write(content)
+            picture.seek(0)
+            self._run_worker(picture, said, kind, "measure", (0, 0), "still")
+            said.seek(0)
+            width, height = map(int, said.read(100).split())
+        return width, height
 
-def _watched(working: "Deferred[None]") -> "Deferred[None]":
-    """What ``working`` comes to. Whoever cancels it only stops watching."""
-    watcher: Deferred[None] = Deferred()
-
-    def tell(result: Any) -> None:
-        if not watcher.called:
-            watcher.callback(result)
-
-    working.addBoth(tell)
-    return watcher
+    def _run_worker(
+        self,
+        picture: IO[bytes],
+        output: IO[bytes],
+        kind: str,
+        method: str,
+        box: tuple[int, int],
+        motion: str,
+    ) -> None:
+        """In a thread: start a worker, and wait for it."""
+        numbers = map(str, (*box, self._max_pixels))
+        command = [sys.executable, "-I", str(WORKER), kind, method, *numbers, motion]
+        # Nothing of this process is handed on: no environment, no other open file.
+        worker = Popen(command, stdin=picture, stdout=output, stderr=DEVNULL, env={})
+        self._workers.add(worker)
+        if self._stopped:
+            worker.kill()
+        try:
+            exit_code = worker.wait(TIMEOUT_SECONDS)
+        except TimeoutExpired:
+            worker.kill()
+            exit_code = worker.wait()
+        finally:
+            self._workers.discard(worker)
+        if exit_code == BROKEN:
+            raise BadRequest("There is no thumbnail of this picture: it is broken")
+        if exit_code != MADE:
+            raise TooLarge("There is no thumbnail of this picture: it is too large")

@@ -35,6 +35,7 @@ def scratch_server() -> Iterator[str]:
             "registration": {"mode": "open"},
             "rate_limits": {"enabled": False},
             "metrics": {"listen": None},
+            "previews": {"enabled": True},
         }
         config.write_text(json.dumps(settings))  # JSON is YAML
         log = Path(folder, "log")

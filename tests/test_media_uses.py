@@ -5,10 +5,12 @@ from time import time
 from typing import Any
 
 from homeserver.assembly.media import DAY
-from homeserver.media import orphans
+from homeserver.media import housekeeping, orphans
 from homeserver.media.orphans import Orphans
+from homeserver.media.quotas import SMALLEST
 from storage import media_totals
 from storage.media import MediaFile, add
+from storage.transaction import WriteTransaction
 from tests.media_case import V3, MediaTest, picture
 from tests.support import Person
 
@@ -124,10 +126,32 @@ class UsesTest(MediaTest):
         self.assertTrue(await self.is_there(uri))
         await self.assert_goes(uri)
 
+    async def test_the_days_begin_again_when_the_last_one_stops_to_show_it(self) -> None:
+        uri = await self.picture()
+        mine, theirs = await self.show(uri), await self.show(uri, self.bob)
+        await self.redact(mine)
+        await self.days_pass(5)
+        await self.redact(theirs, self.bob)
+        await self.days_pass(5)
+        self.assertTrue(await self.is_there(uri))
+        await self.days_pass(2)
+        self.assertFalse(await self.is_there(uri))
+
+    async def test_what_stays_does_not_hold_up_what_goes(self) -> None:
+        self.patch(housekeeping, "REMOVED_AT_ONCE", 1)
+        shown, gone = await self.picture(), await self.picture()
+        await self.show(shown, self.bob)
+        for uri in (shown, gone):
+            await self.redact(await self.show(uri))
+        await self.days_pass()
+        await self.hearth.app.repository.housekeeping.run()
+        self.assertEqual([await self.is_there(uri) for uri in (shown, gone)], [True, False])
+
     async def test_profiles_and_account_data_keep_a_picture(self) -> None:
         face, emote = await self.picture(), await self.picture()
         for uri in (face, emote):
             await self.redact(await self.show(uri))
+        await self.bob.ask("POST", f"/rooms/{self.room}/leave")  # so that no event has his face
         profile, data = f"/profile/{self.bob.id}", f"/user/{self.alice.id}/account_data/emotes"
         await self.bob.ask("PUT", f"{profile}/avatar_url", {"avatar_url": face})
         await self.alice.ask("PUT", data, {"images": {"wave": {"url": emote}}})
@@ -145,11 +169,18 @@ class UsesTest(MediaTest):
 
     async def test_what_was_uploaded_before_uses_were_noted_stays(self) -> None:
         uri = await self.picture()
-        media_id = uri.rpartition("/")[2]
-        sql = "INSERT INTO media_uses (media_id, position, own) VALUES (?, 0, 0)"  # as 0101 does
-        await self.store.write(lambda txn: txn.run(sql, media_id))
+        small = await self.upload(b"x")
+        await self.store.write(older_database)
+        await self.hearth.restart()
+        self.store = self.hearth.app.storage.store
+        size = len(picture(40, 40))
+        used = await self.store.read(lambda txn: media_totals.totals(txn, ["*", self.alice.id]))
+        total = max(size, SMALLEST) + SMALLEST
+        self.assertEqual(used, {"*": total, self.alice.id: total})
         await self.redact(await self.show(uri))
+        await self.redact(await self.show("mxc://" + small))
         await self.assert_stays(uri)
+        await self.assert_stays("mxc://" + small)
 
     async def test_foreign_and_odd_mentions_do_no_harm(self) -> None:
         uri = await self.picture()
@@ -171,6 +202,21 @@ class UsesTest(MediaTest):
             await self.redact(message)
         count = "SELECT COUNT(*) FROM media_uses"
         self.assertEqual(await self.store.read(lambda txn: txn.value(count)), 0)
+
+
+def older_database(txn: WriteTransaction) -> None:
+    """Take back what the migrations of media from 0100 on have made."""
+    for statement in (
+        "DROP TABLE media_totals",
+        "DROP TABLE media_uses",
+        "DROP TABLE url_previews",
+        "DROP INDEX media_taken_back",
+        "DROP INDEX media_file",
+        "ALTER TABLE media DROP COLUMN taken_back_at",
+        "ALTER TABLE media DROP COLUMN sealed",
+        "DELETE FROM schema_version WHERE number BETWEEN 100 AND 104",
+    ):
+        txn.run(statement)
 
 
 class OrphanTest(MediaTest):

@@ -253,7 +253,7 @@ class HostilePictureTest(MediaTest):
         for data in (
             long_gif(1, 1, 32_000),
             long_gif(100, 100, 32_000),
-            long_gif(1000, 1000, 3),
+            animation("GIF", (1000, 1000)),
             long_gif(100, 100, 201),
         ):
             began = time()

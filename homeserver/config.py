@@ -89,7 +89,8 @@ class Rooms:
     keep_redacted_days: int = setting(
         7,
         "For how many days the database keeps what a redacted event said; 0: not at all. Only"
-        " whoever runs the server can read it there.",
+        " whoever runs the server can read it there. A file that was shown unencrypted goes so many"
+        " days after its uploader's last message with it was redacted.",
     )
 
 
@@ -111,11 +112,6 @@ class Media:
     )
     server_quota_bytes: int = setting(
         0, "How much everybody together may store; 0: until the disk is full."
-    )
-    keep_redacted_days: int = setting(
-        7,
-        "After so many days a file goes whose uploader's last message with it was removed. Only"
-        " what was shown unencrypted: the server does not see the rest.",
     )
     sealing_key_variable: str | None = setting(
         None,
@@ -289,8 +285,6 @@ def _check(config: Config, reader: Reader) -> None:
     for key in ("person_quota_bytes", "server_quota_bytes"):
         if getattr(config.media, key) < 0:
             refuse(f"media.{key}", "must be 0, for no limit, or a number of bytes")
-    if config.media.keep_redacted_days < 0:
-        refuse("media.keep_redacted_days", "must be 0, for at once, or a number of days")
     for key in ("max_bytes", "keep_hours"):
         if getattr(config.previews, key) < 1:
             refuse(f"previews.{key}", "must be above 0")

@@ -97,7 +97,6 @@ MISTAKES = [
     ),
     ("media: {person_quota_bytes: -1}", 1, "media.person_quota_bytes"),
     ("media: {server_quota_bytes: .5}", 1, "media.server_quota_bytes"),
-    ("media: {keep_redacted_days: -1}", 1, "media.keep_redacted_days"),
     ("previews: {seconds: 0}", 1, "previews.seconds"),
     ("previews: {seconds: .nan}", 1, "previews.seconds"),
     ("previews: {max_bytes: 0}", 1, "previews.max_bytes"),

@@ -59,7 +59,7 @@ def assemble_media(
     quotas = Quotas(config.media.person_quota_bytes, config.media.server_quota_bytes)
     ours = Ours(config.server_name)
     media = Media(reactor, store, files, thumbnails, quotas, ours, system_clock, random_token)
-    keep_redacted_ms = config.media.keep_redacted_days * DAY
+    keep_redacted_ms = config.rooms.keep_redacted_days * DAY
     housekeeping = Housekeeping(store, files, quotas, keep_redacted_ms, system_clock)
     previews = None
     if config.previews.enabled:

@@ -72,6 +72,7 @@ class RateLimits:
     keys: list[float] = setting([20, 200], "Encryption requests, per device.")
     media: list[float] = setting([5, 100], "Uploads, per person.")
     previews: list[float] = setting([0.5, 30], "Previews of links, per person.")
+    search: list[float] = setting([2, 30], "Searches in the history, per person.")
     other: list[float] = setting([50, 500], "Every other request, per person or address.")
 
 

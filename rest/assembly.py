@@ -45,6 +45,7 @@ from rest.relations import RelationsApi
 from rest.reports import ReportsApi
 from rest.rooms import RoomsApi
 from rest.routing import Route
+from rest.search import SearchApi
 from rest.send import SendApi
 from rest.sessions import SessionsApi
 from rest.spaces import SpacesApi
@@ -100,6 +101,7 @@ def routes(
         HideApi(rooms.hide, rooms.hidden, ours),
         HistoryApi(rooms.history, ours),
         RelationsApi(rooms.relations, ours),
+        SearchApi(rooms.search),
         UpgradeApi(rooms.upgrade, ours),
         SummariesApi(rooms.summaries, rooms.directory, ours),
         SpacesApi(rooms.spaces, ours),

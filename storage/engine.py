@@ -1,5 +1,6 @@
 """What the store asks of a database engine; ``sqlite`` and ``postgres`` are the two that exist."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
@@ -27,6 +28,12 @@ class Engine(Protocol):
 
     def schema(self, sql: str) -> str:
         """The statement of a migration in the words of this engine."""
+
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
+        """The condition that rows of ``search_texts t`` have all these words, and its parameter.
+
+        A word comes with whether it may be only the beginning of one; it holds letters and digits.
+        """
 
     def is_lost(self, error: Exception, connection: Any) -> bool:
         """Whether the error means that the connection, not the statement, is at fault."""

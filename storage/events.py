@@ -1,6 +1,6 @@
 """Events as they are stored, and the statements that find them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import orjson
@@ -129,6 +129,43 @@ def seqs(txn: Transaction, event_ids: Iterable[str]) -> dict[str, int]:
     """By the ids of events, their numbers in their rooms."""
     rows = txn.among("SELECT event_id, seq FROM events WHERE event_id IN (??)", event_ids)
     return dict(rows)
+
+
+def at_places(
+    txn: Transaction, places: Collection[tuple[str, int]]
+) -> dict[tuple[str, int], Event]:
+    """Events by their rooms and numbers."""
+    if not places:
+        return {}
+    marks = ", ".join(["(?, ?)"] * len(places))
+    rows = txn.all(
+        # SQLite reads tables in the order in which a CROSS JOIN names them.
+        f"WITH places (room, number) AS (VALUES {marks}) SELECT e.{_COLUMNS.replace(', ', ', e.')}"
+        " FROM places p CROSS JOIN events e WHERE e.room_id = p.room AND e.seq = p.number",
+        *(value for place in places for value in place),
+    )
+    return {(event.room_id, event.seq): event for event in events_of(rows)}
+
+
+def members_at(
+    txn: Transaction, moments: Collection[tuple[str, str, int]]
+) -> dict[tuple[str, str, int], Event]:
+    """The membership events that stood, by room, person and number of an event there."""
+    if not moments:
+        return {}
+    marks = ", ".join(["(?, ?, ?)"] * len(moments))
+    rows = txn.all(
+        f"""
+        WITH moments (room, person, number) AS (VALUES {marks})
+        SELECT m.room, m.person, m.number, e.{_COLUMNS.replace(", ", ", e.")}
+        FROM moments m CROSS JOIN events e WHERE e.room_id = m.room AND e.seq = (
+            SELECT MAX(n.seq) FROM events n WHERE n.room_id = m.room AND n.type = 'm.room.member'
+            AND n.state_key = m.person AND n.state_key IS NOT NULL AND n.seq <= m.number
+        )
+        """,
+        *(value for moment in moments for value in moment),
+    )
+    return {(row[0], row[1], row[2]): Event(*row[3:]) for row in rows}
 
 
 def find_sent(

@@ -1,5 +1,6 @@
 """PostgreSQL through psycopg2, for instances that outgrow one file or one process."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -59,6 +60,11 @@ class PostgresEngine:
 
     def schema(self, sql: str) -> str:
         return sql
+
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
+        """Between quotes nothing is a part of the query language."""
+        query = " & ".join(f"'{word}'{':*' if is_prefix else ''}" for word, is_prefix in words)
+        return "t.words @@ CAST(? AS tsquery)", query
 
     def is_lost(self, error: Exception, connection: Any) -> bool:
         return connection.closed != 0 or isinstance(

@@ -1,6 +1,7 @@
 """The embedded default: one SQLite file in WAL mode, every commit on the disk before its answer."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class SqliteEngine:
     def schema(self, sql: str) -> str:
         """A key of whole numbers is the row's own address when SQLite reads INTEGER."""
         return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
+
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
+        """Between quotes nothing is a part of FTS5's query language."""
+        query = " ".join(f'"{word}"{"*" if is_prefix else ""}' for word, is_prefix in words)
+        return (
+            "t.position IN (SELECT rowid FROM search_index WHERE search_index MATCH ?)",
+            query,
+        )
 
     def is_lost(self, error: Exception, connection: sqlite3.Connection) -> bool:
         """A full or missing disk is not the statement's fault; the file is opened anew."""

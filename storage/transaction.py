@@ -1,6 +1,6 @@
 """What a piece of work gets from the store: SQL, and the next position of the stream."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from storage.engine import Engine
@@ -65,6 +65,13 @@ class Transaction:
             marks = ", ".join("?" * len(portion))
             rows += self.all(sql.replace("??", marks), *portion, *params)
         return rows
+
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
+        """The condition that rows of ``search_texts t`` have all these words, and its parameter.
+
+        A word comes with whether it may be only the beginning of one; it holds letters and digits.
+        """
+        return self._engine.found_by(words)
 
     def close(self) -> None:
         self._cursor.close()

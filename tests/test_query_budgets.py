@@ -74,6 +74,13 @@ class QueryBudgets(WireTest):
     async def test_send(self) -> None:
         self.check("send", await self.spent(SEND, self.alice.say(self.room, "Hello")))
 
+    async def test_send_in_an_encrypted_room(self) -> None:
+        room = await self.alice.create_room()
+        await self.alice.say(room, "Good morning")
+        sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AwgAEn"}
+        sending = self.alice.send(room, "m.room.encrypted", sealed)
+        self.check("send in an encrypted room", await self.spent(SEND, sending))
+
     async def test_send_costs_the_same_in_a_larger_room(self) -> None:
         in_a_small_room = await self.spent(SEND, self.alice.say(self.room, "Hello"))
         for person in await self.hearth.people(*[f"newcomer{number}" for number in range(10)]):

@@ -36,6 +36,9 @@ from homeserver.rooms.summaries import Summaries
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.upgrade import Upgrade
 from homeserver.rooms.visibility import Visibility
+from homeserver.search.index import SearchIndex
+from homeserver.search.search import Search
+from homeserver.search.shown import Shown
 from homeserver.signing_key import load_signer
 from homeserver.suspensions import Suspensions
 from homeserver.sync.timeline import Timelines
@@ -62,6 +65,7 @@ class Rooms:
     directory: Directory
     relations: Relations
     history: History
+    search: Search
     push: Push
     summaries: Summaries
     spaces: Spaces
@@ -103,12 +107,14 @@ def assemble_rooms(
             CarryOver(cache, account_data, push.rules.change_in),
             hidden,
             MediaUses(config.server_name, system_clock),
+            SearchIndex(),
         ],
     )
     membership = Membership(store, cache, journal, memberships, person_exists)
     create = CreateRoom(store, journal, membership, config.rooms, config.server_name)
     summaries = Summaries(cache, memberships)
     relations = Relations(store, cache, visibility, system_clock)
+    history = History(store, cache, visibility, timelines, relations, system_clock)
     return Rooms(
         cache=cache,
         originals=originals,
@@ -124,7 +130,8 @@ def assemble_rooms(
         hidden=hidden,
         directory=Directory(store, cache, journal),
         relations=relations,
-        history=History(store, cache, visibility, timelines, relations, system_clock),
+        history=history,
+        search=Search(store, storage.stream, cache, memberships, visibility, Shown(history)),
         push=push,
         summaries=summaries,
         spaces=Spaces(store, cache, summaries),

@@ -31,6 +31,7 @@ from homeserver.devices import DeviceHooks
 from homeserver.limits import Limits
 from homeserver.login_tokens import LoginTokens
 from homeserver.metrics import Metrics
+from homeserver.search.backlog import SearchBacklog
 from homeserver.sync.token import SyncToken
 from homeserver.terms import Terms
 from homeserver.third_party_ids import ThirdPartyIds
@@ -61,6 +62,7 @@ class App:
     syncing: Syncing
     repository: ContentRepository
     egress: Egress
+    search_backlog: SearchBacklog
     background: Background
     workers: ThreadPool
     schemas: Schemas
@@ -79,6 +81,7 @@ class App:
         self.rooms.push.delivery.start()
         self.background("Looking for files without a row", self.repository.orphans.sweep())
         self.first_token = await self.people.sign_up.first_token()
+        self.background("Indexing what was sent earlier", self.search_backlog.run())
         self._housekeeping = LoopingCall(self._keep_house)
         self._housekeeping.clock = self.reactor
         self._housekeeping.start(HOUSEKEEPING_SECONDS, now=False)
@@ -89,6 +92,7 @@ class App:
             self._housekeeping.stop()
         if self._preparing is not None and self._preparing.active():
             self._preparing.cancel()
+        self.search_backlog.stop()
         self.syncing.presence.stop()
         self.syncing.typing.stop_all()
         if self.people.email is not None:
@@ -203,6 +207,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         syncing=syncing,
         repository=repository,
         egress=egress,
+        search_backlog=SearchBacklog(reactor, store),
         background=background,
         workers=workers,
         schemas=schemas,

@@ -168,6 +168,21 @@ def members_at(
     return {(row[0], row[1], row[2]): Event(*row[3:]) for row in rows}
 
 
+def readable(txn: Transaction, types: Collection[str], after: int, upto: int) -> list[Event]:
+    """Events of some types between two positions of the stream, in rooms without encryption."""
+    marks = ", ".join("?" * len(types))
+    return events_of(
+        txn.all(
+            f"{_SELECT_E} WHERE e.position > ? AND e.position <= ? AND e.type IN ({marks})"
+            " AND NOT EXISTS (SELECT 1 FROM events c WHERE c.room_id = e.room_id"
+            " AND c.type = 'm.room.encryption' AND c.state_key = '')",
+            after,
+            upto,
+            *types,
+        )
+    )
+
+
 def find_sent(
     txn: Transaction, room_id: str, sender: str, device_id: str, event_type: str, txn_id: str
 ) -> list[Event]:

@@ -134,6 +134,17 @@ def find_groups(
     return [(room_id, sender) for room_id, sender in txn.all(sql, *params, *more)]
 
 
+def backlog(txn: Transaction) -> int:
+    """Up to which position of the stream older events are still to be indexed; 0: none."""
+    position: int = txn.value("SELECT position FROM search_backlog")
+    return position
+
+
+def shorten_backlog(txn: WriteTransaction, position: int) -> None:
+    """Everything after ``position`` is indexed."""
+    txn.run("UPDATE search_backlog SET position = ?", position)
+
+
 def _hits(txn: Transaction, query: Query) -> tuple[str, list[object]]:
     """Everything that is found, as parts of a WITH clause, and the parameters."""
     found, words = txn.found_by(query.words)

@@ -38,6 +38,14 @@ class SearchIndex:
                 search.add(txn, [text])
 
 
+def catch_up(txn: WriteTransaction, after: int, upto: int) -> None:
+    """Index what was sent between two positions of the stream, before there was an index."""
+    found = events.readable(txn, KEYS, after, upto)
+    edited = events.find_many(txn, [each for each in map(_edited_id, found) if each is not None])
+    texts = (text_of(event, edited.get(_edited_id(event) or "")) for event in found)
+    search.add(txn, [text for text in texts if text is not None])
+
+
 def text_of(event: Event, edited: Event | None) -> Text | None:
     """What there is to find, or None. ``edited`` is the message that the event wants to change.
 

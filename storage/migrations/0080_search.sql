@@ -18,3 +18,10 @@ CREATE TABLE search_texts (
 );
 
 CREATE INDEX search_edits ON search_texts (edit_of) WHERE edit_of IS NOT NULL;
+
+-- Up to which position of the stream older events are still to be indexed, newest first. One row.
+CREATE TABLE search_backlog (
+    position BIGINT NOT NULL
+);
+
+INSERT INTO search_backlog (position) SELECT position FROM stream;

@@ -13,6 +13,7 @@ from benchmarks.scenarios import (
     media,
     messages,
     register,
+    search,
     send,
     send_one,
     start,
@@ -28,6 +29,7 @@ SCENARIOS: dict[str, Scenario] = {
         chatter,
         initial_sync,
         messages,
+        search,
         idle,
         e2ee,
         join,
@@ -48,6 +50,7 @@ PLANS = {
 3 join
 3 media
 1 messages
+1 search
 3 fanout --members 100
 2 fanout --members 500
 2 chatter --rate 5
@@ -66,6 +69,7 @@ PLANS = {
 3 join
 3 media
 1 messages
+1 search --events 2000
 3 fanout --members 100
 1 fanout --members 500
 2 chatter --rate 5
@@ -83,6 +87,7 @@ PLANS = {
 1 join --members 5
 1 media --files 4
 1 messages --events 120 --members 4 --cold
+1 search --events 60 --members 3 --rooms 2 --times 2
 1 fanout --members 5,10 --events 3 --interval 0.2
 1 chatter --users 10 --rooms 4 --members 5 --rate 10 --seconds 2
 1 e2ee --users 8 --otks 5 --rounds 1

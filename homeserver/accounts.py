@@ -36,7 +36,7 @@ from storage.transaction import WriteTransaction
 
 @frozen
 class AccountHooks:
-    """What other features do when an account begins and ends.
+    """What other features do when an account begins and ends; it begins only for people.
 
     The first of each pair belongs to the same transaction. The second comes after the commit and
     before the answer; it may fail without harm, so it must be something that can be made up for.
@@ -102,11 +102,14 @@ class Accounts:
         password: str | None,
         device: NewDevice | None = None,
         admit: Callable[[WriteTransaction], bool] = _nobody_special,
+        *,
+        is_person: bool = True,
     ) -> Login | None:
         """Create an account and, with a ``device``, log it in: all of it or nothing.
 
         ``admit`` runs in the same transaction; it says whether the account is an administrator's,
-        and may refuse. Without a password nobody can log in with one.
+        and may refuse. Without a password nobody can log in with one. Who is no person, but a user
+        of an application service, does not get what people get: see ``AccountHooks``.
 
         Raises:
             UserInUse: the name is taken.
@@ -123,12 +126,12 @@ class Accounts:
             is_admin = admit(txn)
             if not add_account(txn, user_id, stored, is_admin, self._clock()):
                 raise UserInUse("This user name is taken; choose another")
-            for hook in self._hooks.created:
+            for hook in self._hooks.created if is_person else ():
                 hook(txn, user_id)
             return None if device is None else self._sessions.begin(txn, user_id, device)
 
         login = await self._store.write(work)
-        for hook in self._hooks.after_created:
+        for hook in self._hooks.after_created if is_person else ():
             await self._guarded(hook(user_id))
         return login
 
@@ -155,7 +158,7 @@ class Accounts:
             Forbidden: the name or the password is wrong.
             UserDeactivated, UserLocked: the account cannot be used.
         """
-        user_id = self._user_id(name)
+        user_id = self.user_id_of(name)
         account = None if user_id is None else await self.find(user_id)
         stored = None if account is None else account.password
         matches = await self._passwords.matches(stored, password)
@@ -251,7 +254,7 @@ class Accounts:
         except Exception:
             self._log.failure("What follows the change of an account failed")
 
-    def _user_id(self, name: str) -> str | None:
+    def user_id_of(self, name: str) -> str | None:
         """The user id that somebody means; None when it cannot be one of ours."""
         name = name.strip().lower()
         full = name if name.startswith("@") else f"@{name}:{self._server_name}"

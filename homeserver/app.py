@@ -19,6 +19,7 @@ from twisted.web.server import Site
 from e2e.assembly import Encryption, assemble_encryption
 from federation_disabled.egress import Egress
 from homeserver.accounts import AccountHooks
+from homeserver.assembly.bridges import Bridges, assemble_bridges, read_services
 from homeserver.assembly.database import Storage, open_database
 from homeserver.assembly.media import ContentRepository, assemble_media
 from homeserver.assembly.people import People, assemble_people
@@ -61,6 +62,7 @@ class App:
     encryption: Encryption
     syncing: Syncing
     repository: ContentRepository
+    bridges: Bridges
     egress: Egress
     search_backlog: SearchBacklog
     background: Background
@@ -78,6 +80,7 @@ class App:
         # Soon, but not while the first client waits for its first answer.
         self._preparing = self.reactor.callLater(1, self.workers.callInThread, self.schemas.prepare)
         self.syncing.presence.start()
+        await self.bridges.start()
         self.rooms.push.delivery.start()
         self.background("Looking for files without a row", self.repository.orphans.sweep())
         self.first_token = await self.people.sign_up.first_token()
@@ -151,7 +154,8 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
 
     egress = Egress(reactor, config.allow_private_addresses)
     repository = assemble_media(config, reactor, store, egress, run_in_thread)
-    rooms = assemble_rooms(config, reactor, storage, egress, background)
+    services = read_services(config)
+    rooms = assemble_rooms(config, reactor, storage, egress, background, services)
     conflicts = metrics.counter(
         "one_time_key_conflicts", "Uploads of another one-time key under an id that is taken"
     )
@@ -172,6 +176,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         reactor,
         store,
         limits,
+        services,
         login_tokens,
         third_party_ids,
         terms,
@@ -186,14 +191,15 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         encryption.counts,
         encryption.to_device_part,
     )
-    _follow(storage.stream, people, rooms, encryption, syncing)
-    _gauges(metrics, storage, people, rooms, encryption, syncing, limits)
+    bridges = assemble_bridges(store, services, people)
+    _follow(storage.stream, people, rooms, encryption, syncing, bridges)
+    _gauges(metrics, storage, people, rooms, encryption, syncing, bridges, limits)
 
     position_in = partial(_position_in, storage.stream)
     router = Router(
-        routes(config, rooms, people, encryption, syncing, repository, limits, position_in)
+        routes(config, rooms, people, encryption, syncing, repository, bridges, limits, position_in)
     )
-    access = Access(people.sessions)
+    access = Access(people.sessions, bridges.masquerade)
     schemas = Schemas()
     api = Api(router, access, schemas, limits, metrics, lambda: token_hex(8))
     return App(
@@ -206,6 +212,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         encryption=encryption,
         syncing=syncing,
         repository=repository,
+        bridges=bridges,
         egress=egress,
         search_backlog=SearchBacklog(reactor, store),
         background=background,
@@ -272,7 +279,12 @@ def _account_hooks(
 
 
 def _follow(
-    stream: Stream, people: People, rooms: Rooms, encryption: Encryption, syncing: Syncing
+    stream: Stream,
+    people: People,
+    rooms: Rooms,
+    encryption: Encryption,
+    syncing: Syncing,
+    bridges: Bridges,
 ) -> None:
     """Who follows the stream, from where, and in which order: caches first, waiters last."""
     position = stream.position
@@ -294,6 +306,7 @@ def _follow(
         rooms.push.rules_part.follow,
         rooms.push.counts.follow,
         people.sessions.follow,
+        bridges.masquerade.follow,
         encryption.lists.follow,
         encryption.counts.follow,
         encryption.queries.follow,
@@ -311,6 +324,7 @@ def _gauges(
     rooms: Rooms,
     encryption: Encryption,
     syncing: Syncing,
+    bridges: Bridges,
     limits: Limits,
 ) -> None:
     """Sizes that an operator wants to see: of every cache and of every queue."""
@@ -324,6 +338,7 @@ def _gauges(
         "push_hearers": rooms.push.judge,
         "push_counts": rooms.push.counts,
         "sessions": people.sessions,
+        "masquerade": bridges.masquerade,
         "interactive_auth": people.uia,
         "device_lists": encryption.lists,
         "key_counts": encryption.counts,

@@ -197,7 +197,7 @@ class Config:
     rooms: Rooms = section(Rooms, "Rooms and their types.")
     devices: Devices = section(Devices, "Where people are logged in.")
     application_services: list[str] = setting(
-        [], "Registration files of bridges and bots. Not used yet: they log in as people do."
+        [], "Registration files of bridges and bots; relative to this file."
     )
     media: Media = section(Media, "Files and pictures.")
     email: Email = section(
@@ -214,7 +214,7 @@ class Config:
     @property
     def unused(self) -> list[str]:
         """Settings that say something which this version does not do yet."""
-        said = {"redis": self.redis, "application_services": self.application_services}
+        said = {"redis": self.redis}
         return [name for name, value in said.items() if value]
 
     def beside(self, name: str) -> Path:

@@ -4,6 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.bridges.services import Services
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
@@ -23,6 +24,7 @@ class Directory:
     store: Store
     rooms: RoomCache
     journal: Journal
+    services: Services
 
     async def resolve(self, alias: str) -> str:
         """The room that an alias points to.
@@ -41,7 +43,9 @@ class Directory:
         Raises:
             AliasTaken: it points somewhere already.
             Forbidden: the person is not in the room, or its type has no aliases.
+            Exclusive: the alias belongs to an application service, or is none of the service's.
         """
+        self.services.check_alias(alias, requester.application_service)
 
         def work(txn: WriteTransaction) -> None:
             room = self.rooms.head(txn, room_id)
@@ -56,10 +60,15 @@ class Directory:
     async def remove_alias(self, requester: Requester, alias: str) -> None:
         """Take an alias away: by who made it, or who may change the room's main alias.
 
+        An application service has full control over the aliases of its namespaces.
+
         Raises:
             NotFound: it points to no room.
             Forbidden: it is not for this person to do.
+            Exclusive: the alias belongs to an application service.
         """
+        service_id = requester.application_service
+        self.services.check_alias(alias, service_id)
 
         def work(txn: WriteTransaction) -> None:
             found = rooms.find_alias(txn, alias)
@@ -67,7 +76,8 @@ class Directory:
                 raise NotFound(f"The alias {alias} points to no room")
             room_id, creator = found
             room = self.rooms.head(txn, room_id)
-            if creator != requester.user_id and not self._may_manage(requester, room):
+            is_own = service_id is not None or creator == requester.user_id
+            if not is_own and not self._may_manage(requester, room):
                 raise Forbidden(
                     "Only who made this alias, or a moderator of the room, can remove it"
                 )

@@ -12,4 +12,6 @@ class Requester:
     is_admin: bool = False
     is_guest: bool = False
     application_service: str | None = None
+    """The id of the service that acts as this user."""
+    is_rate_limited: bool = True
     """The id of the application service, when it acts as one of its users."""

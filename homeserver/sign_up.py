@@ -3,10 +3,12 @@
 Client-server API, "Account registration".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from homeserver.accounts import Accounts
+from homeserver.bridges.registration import Registration
+from homeserver.bridges.services import Services
 from homeserver.clock import TokenSource
 from homeserver.email_proofs import EmailProofs
 from homeserver.passwords import check_new_password
@@ -16,7 +18,6 @@ from homeserver.shared_secret import SharedSecret
 from homeserver.terms import Terms
 from homeserver.uia import DUMMY, EMAIL, REGISTRATION_TOKEN, TERMS, Flow, Uia
 from schema.errors import (
-    Exclusive,
     Forbidden,
     InvalidUsername,
     MissingParam,
@@ -63,9 +64,8 @@ class SignUp:
         shared_secret: SharedSecret,
         proofs: EmailProofs | None,
         terms: Terms,
-        is_reserved: Callable[[str], bool],
+        services: Services,
     ) -> None:
-        """``is_reserved`` says whether a user id belongs to an application service."""
         self._server_name = server_name
         self._mode = mode
         self._flows = flows
@@ -76,7 +76,7 @@ class SignUp:
         self._shared_secret = shared_secret
         self._proofs = proofs
         self._terms = terms
-        self._is_reserved = is_reserved
+        self._services = services
 
     async def first_token(self) -> str | None:
         """The registration token for the first administrator; None unless it is still needed.
@@ -184,6 +184,20 @@ class SignUp:
         login = await self._accounts.create(user_id, password, device, lambda txn: is_admin)
         return user_id, login
 
+    async def register_bridged(
+        self, service: Registration, username: str | None, device: NewDevice | None
+    ) -> tuple[str, Login | None]:
+        """Create one of a service's users, without a password, whoever else may sign up.
+
+        Raises:
+            Exclusive: the name is outside the service's namespaces.
+            MissingParam, InvalidUsername, UserInUse: the name cannot be.
+        """
+        if not username:
+            raise MissingParam("The new user needs a `username`")
+        user_id = await self._check_name(username, service)
+        return user_id, await self._accounts.create(user_id, None, device, is_person=False)
+
     def nonce(self) -> str:
         """A nonce for ``register_with_secret``.
 
@@ -196,14 +210,13 @@ class SignUp:
         if self._mode == "closed":
             raise Forbidden("Nobody can sign up here; ask the organizer of this server")
 
-    async def _check_name(self, username: str) -> str:
+    async def _check_name(self, username: str, service: Registration | None = None) -> str:
         localpart = username.lower()
         check_new_localpart(localpart)
         user_id = f"@{localpart}:{self._server_name}"
         if len(user_id) > LONGEST_ID:
             raise InvalidUsername("This user name is too long")
-        if self._is_reserved(user_id):
-            raise Exclusive("This user name belongs to a bridge of this server; choose another")
+        self._services.check_user(user_id, service)
         if await self._accounts.find(user_id) is not None:
             raise UserInUse("This user name is taken; choose another")
         return user_id

@@ -56,6 +56,8 @@ class AccountsApi:
         """
         new_password = call.body["new_password"]
         keep_all = call.body.get("logout_devices") is False
+        if call.requester is not None and call.requester.application_service is not None:
+            raise Forbidden("The users of an application service have no passwords")
         check_new_password(new_password)
         if call.requester is None:
             await self._reset_password(call, new_password, keep_all)

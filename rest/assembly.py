@@ -6,6 +6,7 @@ from typing import Any
 from e2e.assembly import Encryption
 from federation_disabled.ours import Ours
 from homeserver import __version__
+from homeserver.assembly.bridges import Bridges
 from homeserver.assembly.media import ContentRepository
 from homeserver.assembly.people import People
 from homeserver.assembly.rooms import Rooms
@@ -64,6 +65,7 @@ def routes(
     encryption: Encryption,
     syncing: Syncing,
     repository: ContentRepository,
+    bridges: Bridges,
     limits: Limits,
     position_in: Callable[[str], int],
 ) -> list[Route]:
@@ -74,7 +76,13 @@ def routes(
     apis: list[Any] = [
         DiscoveryApi(config, list(VERSIONS)),
         SessionsApi(
-            people.accounts, people.sessions, people.devices, people.login_tokens, people.uia
+            people.accounts,
+            people.sessions,
+            people.devices,
+            people.login_tokens,
+            people.uia,
+            bridges.masquerade,
+            has_services=len(bridges.services) > 0,
         ),
         LoginFallbackApi(pages, config.server_name),
         ModerationApi(rooms.moderation, ours),

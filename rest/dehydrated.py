@@ -3,6 +3,7 @@
 from typing import Any
 
 from e2e.dehydrated import MOST_AT_ONCE, Dehydrated, DehydratedDevices
+from rest.access import device_of
 from rest.routing import Call, Route
 from schema.hot import keys_upload
 
@@ -40,7 +41,7 @@ class DehydratedApi:
             body.get("one_time_keys") or {},
             body.get("fallback_keys") or {},
         )
-        await self._devices.put((call.requester.user_id, call.requester.device_id), given)
+        await self._devices.put((call.requester.user_id, device_of(call)), given)
         return {"device_id": given.device_id}
 
     async def read(self, call: Call) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from e2e.devices import Devices
 from e2e.key_queries import KeyQueries
 from e2e.one_time_keys import OneTimeKeys
 from homeserver.uia import Uia, request_key
+from rest.access import device_of
 from rest.routing import Call, Route
 
 
@@ -61,7 +62,7 @@ class KeysApi:
         fallback = body.get("fallback_keys") or body.get("org.matrix.msc2732.fallback_keys")
         counts = await self._devices.upload(
             call.requester.user_id,
-            call.requester.device_id,
+            device_of(call),
             body.get("device_keys"),
             body.get("one_time_keys") or {},
             fallback or {},

@@ -4,8 +4,9 @@ from typing import Any
 
 from homeserver.sessions import Login
 from homeserver.sign_up import SignUp
+from rest.access import service_of
 from rest.routing import Access, Call, Route
-from rest.sessions import login_answer, new_device
+from rest.sessions import APPLICATION_SERVICE, login_answer, new_device
 from schema.errors import GuestAccessForbidden
 
 _V3 = "/_matrix/client/v3"
@@ -24,7 +25,7 @@ class RegistrationApi:
         validity = f"{_V1}/register/m.login.registration_token/validity"
         limit = "registration"
         return [
-            Route("POST", register, self.register, Access.PUBLIC, body="register", limit=limit),
+            Route("POST", register, self.register, Access.OR_SERVICE, body="register", limit=limit),
             Route("GET", available, self.available, Access.PUBLIC, limit=limit),
             Route("GET", validity, self.validity, Access.PUBLIC, limit=limit),
         ]
@@ -34,12 +35,15 @@ class RegistrationApi:
         if call.query.choice("kind", ("user", "guest"), "user") == "guest":
             raise GuestAccessForbidden("There are no guests on this server; ask for an account")
         body = call.body
-        user_id, login = await self._sign_up.register(
-            body.get("username"),
-            body.get("password"),
-            body.get("auth"),
-            None if body.get("inhibit_login") else new_device(call),
-        )
+        device = None if body.get("inhibit_login") else new_device(call)
+        username = body.get("username")
+        if body.get("type") == APPLICATION_SERVICE:
+            service = service_of(call)
+            user_id, login = await self._sign_up.register_bridged(service, username, device)
+        else:
+            user_id, login = await self._sign_up.register(
+                username, body.get("password"), body.get("auth"), device
+            )
         return registration_answer(user_id, login)
 
     async def available(self, call: Call) -> dict[str, Any]:

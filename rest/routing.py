@@ -22,6 +22,7 @@ class Access(Enum):
 
     PUBLIC = "anybody"
     OPTIONAL = "anybody; a token says who"
+    OR_SERVICE = "anybody; a token says which application service"
     USER = "whoever has an access token"
     EVEN_LOCKED = "the same, also while the account is locked"
     ADMIN = "administrators"
@@ -110,7 +111,9 @@ class Call:
     content: "IO[bytes] | None" = None
     """The raw body of an upload."""
     requester: Any = None
-    """Who asks: a ``homeserver.sessions.Requester``; None on public routes."""
+    """Who asks: a ``homeserver.requester.Requester``; None on public routes."""
+    service: Any = None
+    """On routes for anybody or a service: the registration of the service that asks."""
 
 
 Handler = Callable[[Call], Awaitable["Mapping[str, Any] | list[Any] | Answer"]]

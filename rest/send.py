@@ -5,8 +5,10 @@ from typing import Any
 from federation_disabled.ours import Ours
 from homeserver.rooms.send import Send
 from rest.routing import Call, Route
+from schema.errors import InvalidParam
 
 _ROOM = "/_matrix/client/v3/rooms/{room_id}"
+LATEST = 2**53 - 1
 
 
 class SendApi:
@@ -40,6 +42,7 @@ class SendApi:
             call.path["event_type"],
             call.path["txn_id"],
             call.body,
+            ts=_timestamp(call),
         )
         return {"event_id": event_id}
 
@@ -53,6 +56,7 @@ class SendApi:
             call.path["event_type"],
             call.path.get("state_key", ""),
             call.body,
+            ts=_timestamp(call),
         )
         return {"event_id": event_id}
 
@@ -66,3 +70,17 @@ class SendApi:
             call.body,
         )
         return {"event_id": event_id}
+
+
+def _timestamp(call: Call) -> int | None:
+    """The time that an application service gives its event ("Timestamp massaging").
+
+    Raises:
+        InvalidParam: no event can have it.
+    """
+    given = call.query.text("ts")
+    if given is None or call.requester.application_service is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 17 and int(given) <= LATEST):
+        raise InvalidParam("`ts` must be a number of milliseconds since 1970")
+    return int(given)

@@ -39,6 +39,9 @@ class Doorkeeper(Protocol):
     async def requester(self, call: Call, *, even_locked: bool = False) -> Any:
         """Who asks; refuses unknown and missing tokens."""
 
+    def service(self, call: Call) -> Any:
+        """The application service that asks, or None."""
+
 
 class BoundedRequest(Request):
     """A request whose body is measured while it arrives, not after."""
@@ -207,7 +210,8 @@ class Api(Resource):
             uri=path.decode("ascii", "replace"),
         )
         await self._admit(route, call)
-        self._limits.spend(route.limit, getattr(call.requester, "user_id", call.address))
+        if call.service is None and getattr(call.requester, "is_rate_limited", True):
+            self._limits.spend(route.limit, getattr(call.requester, "user_id", call.address))
         if route.upload:
             call.content = request.content
         elif asked != "GET":
@@ -220,6 +224,9 @@ class Api(Resource):
 
     async def _admit(self, route: Route, call: Call) -> None:
         if route.access is Access.PUBLIC:
+            return
+        if route.access is Access.OR_SERVICE:
+            call.service = self._doorkeeper.service(call)
             return
         if route.access is Access.OPTIONAL and not (
             call.headers("authorization") or call.query.text("access_token")

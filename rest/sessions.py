@@ -3,14 +3,17 @@
 from typing import Any
 
 from homeserver.accounts import Accounts
+from homeserver.bridges.masquerade import Masquerade
 from homeserver.devices import Devices
 from homeserver.login_tokens import LoginTokens
 from homeserver.sessions import Login, NewDevice, Sessions, Tokens
 from homeserver.uia import Uia, request_key
+from rest.access import service_of
 from rest.routing import Access, Call, Route
 from schema.errors import BadRequest, MissingParam
 
 _V3 = "/_matrix/client/v3"
+APPLICATION_SERVICE = "m.login.application_service"
 
 
 class SessionsApi:
@@ -23,19 +26,24 @@ class SessionsApi:
         devices: Devices,
         login_tokens: LoginTokens,
         uia: Uia,
+        masquerade: Masquerade,
+        *,
+        has_services: bool,
     ) -> None:
         self._accounts = accounts
         self._sessions = sessions
         self._devices = devices
         self._login_tokens = login_tokens
         self._uia = uia
+        self._masquerade = masquerade
+        self._has_services = has_services
 
     def routes(self) -> list[Route]:
         """The routes of this feature."""
         login, refresh = f"{_V3}/login", f"{_V3}/refresh"
         return [
             Route("GET", login, self.flows, Access.PUBLIC),
-            Route("POST", login, self.log_in, Access.PUBLIC, body="login", limit="login"),
+            Route("POST", login, self.log_in, Access.OR_SERVICE, body="login", limit="login"),
             Route(
                 "POST",
                 "/_matrix/client/v1/login/get_token",
@@ -51,15 +59,22 @@ class SessionsApi:
     async def flows(self, call: Call) -> dict[str, Any]:
         """The ways to log in."""
         token = {"type": "m.login.token", "get_login_token": True}
-        return {"flows": [{"type": "m.login.password"}, token]}
+        services = [{"type": APPLICATION_SERVICE}] if self._has_services else []
+        return {"flows": [{"type": "m.login.password"}, token, *services]}
 
     async def log_in(self, call: Call) -> dict[str, Any]:
         """Name and password, or a login token, for a session."""
-        user_id = await self._prove(call.body)
+        user_id = await self._prove(call)
         return login_answer(await self._sessions.log_in(user_id, new_device(call)))
 
-    async def _prove(self, body: dict[str, Any]) -> str:
+    async def _prove(self, call: Call) -> str:
         """The user id of whoever the body proves to be."""
+        body = call.body
+        if body["type"] == APPLICATION_SERVICE:
+            service, name = service_of(call), await self._accounts.name_in(body)
+            if name is None:
+                raise MissingParam("To log in as a user, give `identifier`")
+            return await self._masquerade.user_to_log_in(service, name)
         if body["type"] == "m.login.token":
             if not body.get("token"):
                 raise MissingParam("To log in with a token, give `token`")

@@ -96,6 +96,12 @@ class Exclusive(MatrixError):
     errcode = "M_EXCLUSIVE"
 
 
+class UnknownDevice(MatrixError):
+    """A device was named, or is needed, that the user does not have."""
+
+    errcode = "M_UNKNOWN_DEVICE"
+
+
 class WeakPassword(MatrixError):
     errcode = "M_WEAK_PASSWORD"
 

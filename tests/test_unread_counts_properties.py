@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from signedjson.key import generate_signing_key
 
 from homeserver.account_data import AccountData
+from homeserver.bridges.services import Services
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import Signer
 from homeserver.push.actions import Actions
@@ -164,7 +165,9 @@ class Server:
         journal = Journal(self.rooms, signer, clock, kinds, judge, warden, redact)
         membership = Membership(store, self.rooms, journal, memberships, lambda txn, user_id: True)
         self.membership = membership
-        self.create = CreateRoom(store, journal, membership, RoomSettings(), "hearth.example")
+        self.create = CreateRoom(
+            store, journal, membership, RoomSettings(), "hearth.example", Services([])
+        )
         self.send = Send(store, self.rooms, journal, lambda txn, user_id: True)
         self.receipts = Receipts(store, self.rooms, AccountData(store), clock)
         self.rules = PersonalRules(store, self.spans)

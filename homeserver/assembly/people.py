@@ -6,6 +6,7 @@ from attrs import frozen
 
 from homeserver.accounts import AccountHooks, Accounts
 from homeserver.assembly.email import Email, assemble_email
+from homeserver.bridges.services import Services
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
 from homeserver.device_expiry import DeviceExpiry
@@ -63,6 +64,7 @@ def assemble_people(
     reactor: Any,
     store: Store,
     limits: Limits,
+    services: Services,
     login_tokens: LoginTokens,
     third_party_ids: ThirdPartyIds,
     terms: Terms,
@@ -118,7 +120,7 @@ def assemble_people(
         secret,
         proofs,
         terms,
-        _nobody,
+        services,
     )
     return People(
         passwords,
@@ -138,8 +140,3 @@ def assemble_people(
         terms,
         UserDirectory(store),
     )
-
-
-def _nobody(user_id: str) -> bool:
-    """No application service has reserved any name."""
-    return False

@@ -9,6 +9,7 @@ from homeserver.account_data import AccountData
 from homeserver.assembly.database import Storage
 from homeserver.assembly.push import Push, assemble_push
 from homeserver.background import Background
+from homeserver.bridges.services import Services
 from homeserver.clock import system_clock
 from homeserver.config import Config
 from homeserver.directory import Directory
@@ -80,7 +81,12 @@ class Rooms:
 
 
 def assemble_rooms(
-    config: Config, reactor: Any, storage: Storage, egress: Egress, background: Background
+    config: Config,
+    reactor: Any,
+    storage: Storage,
+    egress: Egress,
+    background: Background,
+    services: Services,
 ) -> Rooms:
     store = storage.store
     cache = RoomCache(store)
@@ -111,7 +117,7 @@ def assemble_rooms(
         ],
     )
     membership = Membership(store, cache, journal, memberships, person_exists)
-    create = CreateRoom(store, journal, membership, config.rooms, config.server_name)
+    create = CreateRoom(store, journal, membership, config.rooms, config.server_name, services)
     summaries = Summaries(cache, memberships)
     relations = Relations(store, cache, visibility, system_clock)
     history = History(store, cache, visibility, timelines, relations, system_clock)
@@ -128,7 +134,7 @@ def assemble_rooms(
         create=create,
         families=FamilyRooms(create, membership, journal),
         hidden=hidden,
-        directory=Directory(store, cache, journal),
+        directory=Directory(store, cache, journal, services),
         relations=relations,
         history=history,
         search=Search(store, storage.stream, cache, memberships, visibility, Shown(history)),

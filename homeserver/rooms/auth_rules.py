@@ -55,7 +55,7 @@ class Draft:
     """An event that somebody wants to send.
 
     ``room_id`` is None for a create event whose hash becomes the room id; ``state_key`` is None for
-    what is not a state event.
+    what is not a state event; ``ts`` is the time that it is to have, None for now.
     """
 
     type: str
@@ -64,6 +64,7 @@ class Draft:
     content: Mapping[str, Any]
     state_key: str | None = None
     redacts: str | None = None
+    ts: int | None = None
 
     @property
     def target(self) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from homeserver.bridges.services import Services
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import check_json
 from homeserver.requester import Requester
@@ -56,6 +57,7 @@ class CreateRoom:
     membership: Membership
     settings: RoomSettings
     server_name: str
+    services: Services
 
     async def create(self, requester: Requester, body: Mapping[str, Any]) -> str:
         """Create a room as ``createRoom`` describes it; its id.
@@ -66,6 +68,7 @@ class CreateRoom:
         Raises:
             Forbidden: a rule of the conversation type is broken.
             InvalidParam, InvalidRoomState, RoomInUse, UnsupportedRoomVersion: the wish cannot be.
+            Exclusive: the alias belongs to an application service, or is none of the service's.
         """
         wish = self._understand(requester, body)
         return await self.store.write(lambda txn: self.make(txn, requester.user_id, wish))
@@ -133,13 +136,16 @@ class CreateRoom:
         is_published = body.get("visibility") == "public"
         if kind in ("direct", "self") and (alias or is_published):
             raise Forbidden(f"A {kind} conversation has no alias and is never listed")
+        full_alias = self._alias(alias) if alias else None
+        if full_alias is not None:
+            self.services.check_alias(full_alias, requester.application_service)
         return Wish(
             preset=preset,
             kind=kind,
             version=version,
             creation_content=creation,
             invite=invite,
-            alias=self._alias(alias) if alias else None,
+            alias=full_alias,
             name=body.get("name"),
             topic=body.get("topic"),
             initial_state=self._with_encryption(requester, kind, preset, is_published, body),

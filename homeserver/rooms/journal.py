@@ -159,7 +159,7 @@ class Journal:
             content=dict(draft.content),
             state_key=draft.state_key,
             redacts=draft.redacts,
-            origin_server_ts=self.clock(),
+            origin_server_ts=self.clock() if draft.ts is None else draft.ts,
             depth=room.seq + 1,
             prev_events=[links[event_id] for event_id in prev_ids],
             auth_events=[links[event_id] for event_id in auth_ids],

@@ -41,8 +41,11 @@ class Send:
         content: dict[str, Any],
         *,
         redacts: str | None = None,
+        ts: int | None = None,
     ) -> str:
         """Send a message event; its id. The same transaction id always gives the same event.
+
+        ``ts`` is the event's time; None is now.
 
         Raises:
             Forbidden: a rule of the room or of its type is broken.
@@ -52,7 +55,7 @@ class Send:
         if not txn_id or len(txn_id) > 255:
             raise InvalidParam("A transaction id has 1 to 255 characters")
         sent = Sent(requester.device_id, txn_id)
-        draft = Draft(event_type, requester.user_id, room_id, content, redacts=redacts)
+        draft = Draft(event_type, requester.user_id, room_id, content, redacts=redacts, ts=ts)
 
         def work(txn: WriteTransaction) -> str:
             room = self.rooms.head(txn, room_id)
@@ -74,6 +77,8 @@ class Send:
         event_type: str,
         state_key: str,
         content: dict[str, Any],
+        *,
+        ts: int | None = None,
     ) -> str:
         """Set a piece of state; the id of the event. Setting what is set already changes nothing.
 
@@ -86,7 +91,7 @@ class Send:
         if event_type == _MEMBER:
             # Only the server can say that somebody vouches for a join.
             content = {k: v for k, v in content.items() if k != AUTHORISED}
-        draft = Draft(event_type, requester.user_id, room_id, content, state_key)
+        draft = Draft(event_type, requester.user_id, room_id, content, state_key, ts=ts)
         if event_type == "m.room.create":
             raise BadRequest("A room is created once, by createRoom")
         if event_type == "m.room.canonical_alias":

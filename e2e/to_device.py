@@ -174,6 +174,14 @@ class ToDevicePart:
             upto = due[-1][0]
         return [Fragment(json) for _, json in due], max(upto, start)
 
+    def handed_over(self, positions: Mapping[Device, int]) -> None:
+        """Queues have been emptied up to these positions by who hands them over otherwise."""
+        for device, position in positions.items():
+            queue = self._queues.get(device)
+            if queue is not None and queue.waiting is not None:
+                while queue.waiting and queue.waiting[0][0] <= position:
+                    queue.waiting.popleft()
+
     def _came(self, device: Device, position: int, json: str) -> None:
         queue = self._queues.get(device)
         if queue is None or position <= queue.newest:

@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
 from e2e.assembly import Encryption, assemble_encryption
+from e2e.one_time_keys import counted
 from federation_disabled.egress import Egress
 from homeserver.accounts import AccountHooks
 from homeserver.assembly.bridges import Bridges, assemble_bridges, read_services
@@ -26,6 +27,7 @@ from homeserver.assembly.people import People, assemble_people
 from homeserver.assembly.rooms import Rooms, assemble_rooms
 from homeserver.assembly.syncing import Syncing, assemble_syncing
 from homeserver.background import Background
+from homeserver.bridges.devices import EncryptionHooks
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
 from homeserver.devices import DeviceHooks
@@ -96,6 +98,7 @@ class App:
         if self._preparing is not None and self._preparing.active():
             self._preparing.cancel()
         self.search_backlog.stop()
+        await self.bridges.stop()
         self.syncing.presence.stop()
         self.syncing.typing.stop_all()
         if self.people.email is not None:
@@ -191,7 +194,10 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         encryption.counts,
         encryption.to_device_part,
     )
-    bridges = assemble_bridges(store, services, people)
+    hooks = EncryptionHooks(
+        encryption.lists.changes, counted, encryption.to_device_part.handed_over
+    )
+    bridges = assemble_bridges(reactor, storage, metrics, services, people, rooms, syncing, hooks)
     _follow(storage.stream, people, rooms, encryption, syncing, bridges)
     _gauges(metrics, storage, people, rooms, encryption, syncing, bridges, limits)
 
@@ -306,12 +312,12 @@ def _follow(
         rooms.push.rules_part.follow,
         rooms.push.counts.follow,
         people.sessions.follow,
-        bridges.masquerade.follow,
         encryption.lists.follow,
         encryption.counts.follow,
         encryption.queries.follow,
         encryption.to_device_part.follow,
         rooms.push.delivery.follow,
+        bridges.follow,
         *syncing.followers,
     ):
         stream.follow(follower)

@@ -43,6 +43,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._gauges: dict[str, Gauge] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -94,9 +95,16 @@ class Metrics:
         if worked > BUDGET_SECONDS:
             self._breaches.labels(operation.name).inc()
 
-    def gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
-        """Show the value of ``read()`` as ``hearth_<name>`` whenever somebody looks."""
-        Gauge(f"hearth_{name}", help_text, registry=self.registry).set_function(read)
+    def gauge(self, name: str, help_text: str, read: Callable[[], float], **labels: str) -> None:
+        """Show the value of ``read()`` as ``hearth_<name>`` whenever somebody looks.
+
+        With labels, the same name may be used again with other values of the same labels.
+        """
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = Gauge(f"hearth_{name}", help_text, list(labels), registry=self.registry)
+            self._gauges[name] = gauge
+        (gauge.labels(**labels) if labels else gauge).set_function(read)
 
     def counter(self, name: str, help_text: str) -> Counter:
         """A counter ``hearth_<name>`` for its feature to increase."""

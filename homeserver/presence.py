@@ -126,10 +126,7 @@ class Presence:
             }
         else:
             changed = {other for at, other in self._changes if at > since and other in sharing}
-        events = [
-            {"type": "m.presence", "sender": other, "content": self._told(self._people[other])}
-            for other in sorted(changed)
-        ]
+        events = [self._event(other) for other in sorted(changed)]
         return ({"presence": {"events": events}} if events else {}), bool(events)
 
     def follow(self, changes: Sequence[Change]) -> None:
@@ -144,8 +141,16 @@ class Presence:
                     person.shown = change.shown
                     self._announce(change.user_id, person)
 
-    def _told(self, person: _Person) -> dict[str, Any]:
-        return {**self._content(person), **person.shown}
+    def changed(self, after: int) -> list[dict[str, Any]]:
+        """The events of everybody whose presence changed after a number, as they are now."""
+        return [
+            self._event(other) for other in sorted({o for at, o in self._changes if at > after})
+        ]
+
+    def _event(self, user_id: str) -> dict[str, Any]:
+        person = self._people[user_id]
+        content = {**self._content(person), **person.shown}
+        return {"type": "m.presence", "sender": user_id, "content": content}
 
     def _content(self, person: _Person) -> dict[str, Any]:
         ago = max(0, self._clock() - person.active_at)

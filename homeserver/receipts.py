@@ -140,7 +140,7 @@ class ReceiptsPart:
         for receipt in found:
             if receipt.receipt_type == READ or receipt.user_id == user_id:
                 by_room[receipt.room_id].append(receipt)
-        return {room: {"ephemeral": _events(moved)} for room, moved in by_room.items()}
+        return {room: {"ephemeral": receipt_events(moved)} for room, moved in by_room.items()}
 
     async def _moved(self, rooms: Collection[str], since: int, upto: int) -> list[Receipt]:
         if since < self._floor:
@@ -154,7 +154,7 @@ class ReceiptsPart:
         ]
 
 
-def _events(moved: Iterable[Receipt]) -> list[dict[str, Any]]:
+def receipt_events(moved: Iterable[Receipt]) -> list[dict[str, Any]]:
     """One event for each thread: two receipts of one person at one event do not fit into one."""
     contents: dict[str, dict[str, Any]] = {}
     for receipt in moved:

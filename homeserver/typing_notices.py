@@ -89,6 +89,12 @@ class TypingNotices:
             and (room.position > since if since is not None and room_id not in new else room.typing)
         }
 
+    def changed(self, after: int) -> dict[str, dict[str, Any]]:
+        """In which rooms something changed after a number, as the events that say who types."""
+        return {
+            room_id: _event(room) for room_id, room in self._typing.items() if room.position > after
+        }
+
     async def _check_joined(self, requester: Requester, room_id: str) -> None:
         room = await self._rooms.find(room_id)
         if room is None or room.state.membership(requester.user_id) != "join":

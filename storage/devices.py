@@ -59,6 +59,11 @@ def devices_of(txn: Transaction, user_id: str) -> list[Device]:
     return [Device(*row) for row in rows]
 
 
+def people(txn: Transaction) -> list[str]:
+    """Everybody who has a device."""
+    return [row[0] for row in txn.all("SELECT DISTINCT user_id FROM devices")]
+
+
 def last_seen(txn: Transaction, user_id: str, most: int) -> list[str]:
     """The devices on which somebody is logged in, those first that were used last."""
     rows = txn.all(

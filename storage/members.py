@@ -1,5 +1,7 @@
 """Where each person stands with each room, now and on the way there."""
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from storage.transaction import Transaction, WriteTransaction
@@ -57,6 +59,21 @@ def everyone(txn: Transaction) -> list[Member]:
         "SELECT user_id, room_id, membership, event_id, position, seq, forgotten FROM members"
     )
     return [Member(*row) for row in rows]
+
+
+def standings_at(
+    txn: Transaction, room_ids: Iterable[str], position: int
+) -> list[tuple[str, str, str]]:
+    """Everybody's standing with some rooms at a position: room, person, JSON of the event."""
+    rows = txn.among(
+        "SELECT e.room_id, e.state_key, e.json FROM events e JOIN"
+        " (SELECT room_id, state_key, MAX(seq) AS newest FROM events WHERE room_id IN (??)"
+        " AND type = 'm.room.member' AND state_key IS NOT NULL AND position <= ?"
+        " GROUP BY room_id, state_key) n ON e.room_id = n.room_id AND e.seq = n.newest",
+        room_ids,
+        position,
+    )
+    return [(room_id, user_id, json) for room_id, user_id, json in rows]
 
 
 @frozen

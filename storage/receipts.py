@@ -88,6 +88,18 @@ def in_rooms(txn: Transaction, room_ids: Iterable[str], after: int, upto: int) -
     )
 
 
+def moved(txn: Transaction, after: int, upto: int, most: int) -> list[Receipt]:
+    """What moved in all rooms after one position and up to another, in that order."""
+    return receipts_of(
+        txn.all(
+            f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            after,
+            upto,
+            most,
+        )
+    )
+
+
 def receipts_of(rows: Iterable[Row]) -> list[Receipt]:
     """Rows of all columns as receipts."""
     return [Receipt(*row) for row in rows]

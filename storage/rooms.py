@@ -100,6 +100,16 @@ def aliases_of(txn: Transaction, room_id: str) -> list[str]:
     ]
 
 
+def aliases_in(txn: Transaction, room_ids: Iterable[str]) -> dict[str, list[str]]:
+    """The aliases of some rooms; those that have none are missing."""
+    found: dict[str, list[str]] = {}
+    for room_id, alias in txn.among(
+        "SELECT room_id, alias FROM aliases WHERE room_id IN (??)", room_ids
+    ):
+        found.setdefault(room_id, []).append(alias)
+    return found
+
+
 def move_aliases(txn: WriteTransaction, room_id: str, new_room_id: str) -> None:
     """Have every alias of one room point to another."""
     txn.run("UPDATE aliases SET room_id = ? WHERE room_id = ?", new_room_id, room_id)

@@ -64,6 +64,35 @@ def after(txn: Transaction, device: Device, position: int, most: int) -> list[tu
     return [(position, json) for position, json in rows]
 
 
+@frozen
+class Waiting:
+    """A message in the queue of a device."""
+
+    device: Device
+    position: int
+    json: str
+
+
+def waiting(
+    txn: Transaction, user_ids: Iterable[str], most: int, *, but_logged_in: bool
+) -> list[Waiting]:
+    """The first messages in the queues of some people's devices, oldest first.
+
+    ``but_logged_in`` leaves out the devices that have access tokens of their own.
+    """
+    rows = txn.among(
+        "SELECT user_id, device_id, position, json FROM to_device_messages m"
+        " WHERE user_id IN (??) AND (? = 0 OR NOT EXISTS (SELECT 1 FROM access_tokens t"
+        " WHERE t.user_id = m.user_id AND t.device_id = m.device_id))"
+        " ORDER BY position LIMIT ?",
+        user_ids,
+        int(but_logged_in),
+        most,
+    )
+    found = [Waiting((user_id, device_id), *rest) for user_id, device_id, *rest in rows]
+    return sorted(found, key=lambda message: message.position)[:most]
+
+
 def has_any_upto(txn: Transaction, device: Device, position: int) -> bool:
     """Whether messages up to a position are still kept."""
     found = txn.one(

@@ -37,6 +37,7 @@ class Syncing:
     sync: Sync
     old_sync: OldSync
     saved_filters: SavedFilters
+    ephemeral: Ephemeral
 
     def start_at(self, position: int) -> None:
         """From this position of the stream on, the parts see every change."""
@@ -100,4 +101,5 @@ def assemble_syncing(
         sync,
         OldSync(sync, rooms.history, system_clock),
         SavedFilters(store),
+        ephemeral,
     )

@@ -91,6 +91,8 @@ class Registration:
     """Whether the users that it acts as are limited as people are; its own user never is."""
     receives_ephemeral: bool
     """It wants typing notices, receipts and presence, and what is sent to its users' devices."""
+    knows_old_name: bool
+    """It asked for that by the name that this had before version 1.13 of the specification."""
     tracks_devices: bool
     """It encrypts by what it gets in transactions (MSC3202): lists of devices, counts of keys."""
     protocols: Sequence[str]
@@ -102,6 +104,11 @@ class Registration:
     def reserves_user(self, user_id: str) -> bool:
         """Whether nobody else may have this user id."""
         return user_id == self.sender or self.users.reserves(user_id)
+
+
+def host_of(service: Registration) -> str | None:
+    """The host that a service's address names."""
+    return None if service.url is None else urlsplit(service.url).hostname
 
 
 def load_registrations(config: Config) -> list[Registration]:
@@ -152,6 +159,7 @@ class _File:
             is_rate_limited=self._flag(content, "rate_limited", True),
             receives_ephemeral=self._flag(content, _EPHEMERAL[0], False)
             | self._flag(content, _EPHEMERAL[1], False),
+            knows_old_name=self._flag(content, _EPHEMERAL[1], False),
             tracks_devices=self._flag(content, _DEVICES, False),
             protocols=self._protocols(content.get("protocols")),
         )

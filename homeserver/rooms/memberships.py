@@ -94,6 +94,10 @@ class Memberships:
         """The rooms whose members track this person: joined, and those that await them."""
         return [m.room_id for m in self.of(user_id).values() if m.membership in IN_VIEW]
 
+    def may_have_moved(self, room_id: str, since: int) -> bool:
+        """Whether anybody may have come or gone after a position. False is certain."""
+        return self._steps_in_room.may_have_changed(room_id, since)
+
     async def steps_of(self, user_id: str, since: int, upto: int) -> list[Step]:
         """A person's membership events after one position and up to another."""
         if not self._steps_of_user.may_have_changed(user_id, since):
@@ -110,7 +114,7 @@ class Memberships:
         moved = [
             room_id
             for room_id in {*self.rooms_of(user_id), *(step.room_id for step in own)}
-            if self._steps_in_room.may_have_changed(room_id, since)
+            if self.may_have_moved(room_id, since)
         ]
         if not moved:
             return set(), set()

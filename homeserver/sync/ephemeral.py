@@ -17,9 +17,16 @@ class Ephemeral:
     def __init__(self, clock: Clock, wake: Wake) -> None:
         self.position = clock()
         self._wake = wake
+        self._listeners: list[Wake] = []
+
+    def follow(self, listener: Wake) -> None:
+        """Have ``listener`` called with those who see a change, just before others can read it."""
+        self._listeners.append(listener)
 
     def changed(self, users: Collection[str]) -> int:
         """Something changed that ``users`` see; the number of the change."""
         self.position += 1
         self._wake(users)
+        for listener in self._listeners:
+            listener(users)
         return self.position

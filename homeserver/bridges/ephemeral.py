@@ -81,20 +81,23 @@ class MomentsPart:
         self._told = self.ephemeral.position
 
     def concerns(self, change: Change) -> bool:
-        """As a part. What happens here is not on the stream: see ``concern_anybody_in``."""
+        """As a part. What happens here is not on the stream: ``Ephemeral`` tells of it."""
         return False
 
     async def gather(self, after: int, upto: int) -> Share:
         """As a part."""
         told, self._told = self._told, self.ephemeral.position
         typing, people = self.typing.changed(told), self.presence.changed(told)
-        concern = await self.interest.among(typing)
-        events = [{**typing[room_id], "room_id": room_id} for room_id in sorted(concern)]
-        events += [event for event in people if self._knows(event["sender"])]
+        rooms_of = self.interest.memberships.rooms_of
+        places = {event["sender"]: set(rooms_of(event["sender"])) for event in people}
+        concern = await self.interest.among(set(typing).union(*places.values()))
+        events = [
+            {**typing[room_id], "room_id": room_id} for room_id in sorted(concern & typing.keys())
+        ]
+        events += [
+            event
+            for event in people
+            if self.interest.service.covers_user(event["sender"])
+            or places[event["sender"]] & concern
+        ]
         return Share(upto, _fields(self.interest, events))
-
-    def _knows(self, user_id: str) -> bool:
-        """Whether somebody is the service's, or shares a room with somebody who is."""
-        return self.interest.service.covers_user(user_id) or any(
-            map(self.interest.in_room, self.interest.memberships.rooms_of(user_id))
-        )

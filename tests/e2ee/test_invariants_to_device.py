@@ -1,4 +1,4 @@
-"""Invariants 11 to 14 and 20: to-device messages, each to its device, once and in order."""
+"""Invariants 11 to 15 and 20: to-device messages, each to its device, once and in order."""
 
 from pathlib import Path
 from random import Random
@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 
 from e2e.to_device import MOST_AT_ONCE
 from homeserver.assembly.database import engine_for
+from homeserver.bridges.devices import TO_DEVICE
 from homeserver.clock import system_clock
 from homeserver.config import load
 from homeserver.device_expiry import DAY_MS
@@ -20,6 +21,7 @@ from storage.store import Store
 from storage.stream import Stream
 from storage.transaction import Transaction, WriteTransaction
 from tests.e2ee.wire import bodies, changed, messages, sync, token, waiting
+from tests.little_service import LittleService
 from tests.olm_devices import Device, Json, Meter, Stories, Town
 
 TYPES = (
@@ -176,6 +178,52 @@ class ToDeviceInvariants(Stories):
             answer = await sync(bob, since, **query)
             self.assertEqual([message["type"] for message in messages(answer)], [*TYPES])
             self.assertEqual(bodies(answer), [*TYPES])
+
+    async def test_15_a_service_that_is_down_gets_every_message_when_it_is_back(self) -> None:
+        """15: for devices of a service, queued until it has acknowledged them, in order, once."""
+        irc = LittleService(
+            self,
+            more={"receive_ephemeral": True, "org.matrix.msc3202": True, "rate_limited": False},
+        )
+        self.town = Town(self, await self.server(application_services=[irc.registration()]))
+        hearth = self.town.server
+        alice = await self.town.person("alice")
+        bot = await irc.make_user(hearth, "_irc_ann")
+        await irc.ask(hearth, "PUT", "/devices/BRIDGE", {}, user=bot)
+        count = MOST_AT_ONCE + 20
+        for number in range(count):
+            await alice.send(str(number), {bot: {"BRIDGE": {"body": number}}})
+        await hearth.restart()
+        held: Deferred[int] = Deferred()
+        first = [held]
+        irc.answers.append(lambda asked: first.pop() if first else None)
+        irc.start()
+        await irc.ask(hearth, "GET", "/account/whoami")
+        await irc.until(lambda: bool(irc.pushed(TO_DEVICE)))
+        # It has them, but has not said so: they are there, for a /sync of the device too.
+        self.assertEqual(await self.town.rows("to_device_messages"), count)
+        shown = await irc.ask(hearth, "GET", "/sync", user=bot, device_id="BRIDGE")
+        self.assertEqual(bodies(shown), [*range(MOST_AT_ONCE)])
+        held.callback(200)
+        await irc.until(lambda: len(irc.pushed(TO_DEVICE)) == count)
+        await alice.send("last", {bot: {"*": {"body": count}}})
+        await irc.until(lambda: len(irc.pushed(TO_DEVICE)) == count + 1)
+        told = irc.pushed(TO_DEVICE)
+        self.assertEqual([message["content"]["body"] for message in told], [*range(count + 1)])
+        for message in told:
+            self.assertEqual(
+                {key: message[key] for key in ("type", "sender", "to_user_id", "to_device_id")},
+                {
+                    "type": "m.test",
+                    "sender": alice.user_id,
+                    "to_user_id": bot,
+                    "to_device_id": "BRIDGE",
+                },
+            )
+        while await self.town.rows("to_device_messages"):
+            await self.town.settle()
+        after = await irc.ask(hearth, "GET", "/sync", user=bot, device_id="BRIDGE")
+        self.assertEqual(messages(after), [])
 
     async def test_20_a_device_that_is_gone_has_no_queue(self) -> None:
         """20: the queue goes with the device; one of the same name begins with an empty one."""

@@ -69,6 +69,10 @@ class EgressFailed(Exception):
     """The other side could not be reached, or did not give a usable answer in time."""
 
 
+class EgressTimedOut(EgressFailed):
+    """There was no whole answer in time."""
+
+
 @frozen
 class Answer:
     """What the other side said. ``headers`` have lower-case names; of several, the last counts."""
@@ -216,7 +220,7 @@ class _Url(EncodedURL):
 
 
 def _too_late(result: Any, seconds: float) -> Any:
-    return Failure(EgressFailed(f"No whole answer within {seconds:g} seconds"))
+    return Failure(EgressTimedOut(f"No whole answer within {seconds:g} seconds"))
 
 
 @implementer(IAgent)

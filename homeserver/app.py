@@ -20,7 +20,7 @@ from e2e.assembly import Encryption, assemble_encryption
 from e2e.one_time_keys import counted
 from federation_disabled.egress import Egress
 from homeserver.accounts import AccountHooks
-from homeserver.assembly.bridges import Bridges, assemble_bridges, read_services
+from homeserver.assembly.bridges import Bridges, assemble_bridges, assemble_contact
 from homeserver.assembly.database import Storage, open_database
 from homeserver.assembly.media import ContentRepository, assemble_media
 from homeserver.assembly.people import People, assemble_people
@@ -157,8 +157,10 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
 
     egress = Egress(reactor, config.allow_private_addresses)
     repository = assemble_media(config, reactor, store, egress, run_in_thread)
-    services = read_services(config)
-    rooms = assemble_rooms(config, reactor, storage, egress, background, services)
+    contact = assemble_contact(config, reactor, store)
+    rooms = assemble_rooms(
+        config, reactor, storage, egress, background, contact.services, contact.queries
+    )
     conflicts = metrics.counter(
         "one_time_key_conflicts", "Uploads of another one-time key under an id that is taken"
     )
@@ -179,7 +181,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         reactor,
         store,
         limits,
-        services,
+        contact.services,
         login_tokens,
         third_party_ids,
         terms,
@@ -197,7 +199,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
     hooks = EncryptionHooks(
         encryption.lists.changes, counted, encryption.to_device_part.handed_over
     )
-    bridges = assemble_bridges(reactor, storage, metrics, services, people, rooms, syncing, hooks)
+    bridges = assemble_bridges(reactor, storage, metrics, contact, people, rooms, syncing, hooks)
     _follow(storage.stream, people, rooms, encryption, syncing, bridges)
     _gauges(metrics, storage, people, rooms, encryption, syncing, bridges, limits)
 

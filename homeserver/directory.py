@@ -1,9 +1,11 @@
 """Finding rooms: aliases, and the directory of those that are listed."""
 
+from collections.abc import Collection
 from typing import Any
 
 from attrs import frozen
 
+from homeserver.bridges.queries import Queries
 from homeserver.bridges.services import Services
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
@@ -12,9 +14,9 @@ from homeserver.rooms.journal import Journal
 from homeserver.rooms.kinds import check_may_be_found
 from homeserver.rooms.room import Room
 from schema.errors import AliasTaken, Forbidden, NotFound
-from storage import rooms
+from storage import bridge_directories, rooms
 from storage.store import Store
-from storage.transaction import WriteTransaction
+from storage.transaction import Transaction, WriteTransaction
 
 
 @frozen
@@ -25,13 +27,16 @@ class Directory:
     rooms: RoomCache
     journal: Journal
     services: Services
+    queries: Queries
 
     async def resolve(self, alias: str) -> str:
-        """The room that an alias points to.
+        """The room that an alias points to. A service may make one that it has reserved.
 
         Raises:
             NotFound: to none.
+            Timeout: the service did not answer.
         """
+        await self.queries.alias(alias)
         found = await self.store.read(lambda txn: rooms.find_alias(txn, alias))
         if found is None:
             raise NotFound(f"The alias {alias} points to no room")
@@ -129,10 +134,46 @@ class Directory:
 
         await self.store.write(work)
 
-    async def listed(self, search: str | None, room_types: list[str | None] | None) -> list[Any]:
-        """The listed rooms, the fullest first, as ``PublishedRoomsChunk``."""
+    async def publish_in_network(
+        self, requester: Requester, network_id: str, room_id: str, published: bool
+    ) -> None:
+        """List a room in the directory that a service keeps of a network, or take it out.
+
+        Raises:
+            Forbidden: it is no service that asks, or the room's type is never listed.
+            NotFound: there is no such room.
+        """
+        service_id = requester.application_service
+        if service_id is None:
+            raise Forbidden("Only application services keep directories of networks")
+
+        def work(txn: WriteTransaction) -> None:
+            room = self.rooms.head(txn, room_id)
+            if published:
+                check_may_be_found(room)
+                bridge_directories.put(txn, service_id, network_id, room_id)
+            else:
+                bridge_directories.remove(txn, service_id, network_id, room_id)
+
+        await self.store.write(work)
+
+    async def listed(
+        self,
+        search: str | None,
+        room_types: list[str | None] | None,
+        *,
+        network: str | None = None,
+        all_networks: bool = False,
+    ) -> list[Any]:
+        """The listed rooms, the fullest first, as ``PublishedRoomsChunk``.
+
+        Those of the server itself, or of the ``network`` with this instance id, or of the server
+        and all networks.
+        """
         found = []
-        for room_id in await self.store.read(rooms.published):
+        for room_id in await self.store.read(
+            lambda txn: self._listed_in(txn, network, all_networks)
+        ):
             room = await self.rooms.get(room_id)
             chunk = describe(room)
             if room_types is not None and chunk.get("room_type") not in room_types:
@@ -143,6 +184,16 @@ class Directory:
             found.append(chunk)
         found.sort(key=lambda chunk: (-chunk["num_joined_members"], chunk["room_id"]))
         return found
+
+    def _listed_in(
+        self, txn: Transaction, network: str | None, all_networks: bool
+    ) -> Collection[str]:
+        if all_networks:
+            return {*rooms.published(txn), *bridge_directories.all_rooms(txn)}
+        if network is None:
+            return rooms.published(txn)
+        known = self.services.network(network)
+        return [] if known is None else bridge_directories.rooms_of(txn, *known)
 
     def _may_manage(self, requester: Requester, room: Room) -> bool:
         levels = room.power_levels

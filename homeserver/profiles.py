@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.bridges.queries import Queries
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.membership import Membership
@@ -52,13 +53,16 @@ class Profiles:
     person_exists: Callable[[Transaction, str], bool]
     check_may_change: Callable[[str], None]
     """Refuses for people who must not take part for the time being."""
+    queries: Queries
 
     async def all(self, user_id: str) -> dict[str, Any]:
-        """Every field of a profile.
+        """Every field of a profile. A service may make a user whom it has reserved.
 
         Raises:
             NotFound: there is no such person.
+            Timeout: the service did not answer.
         """
+        await self.queries.user(user_id)
 
         def work(txn: Transaction) -> dict[str, Any] | None:
             if not self.person_exists(txn, user_id):

@@ -19,6 +19,7 @@ from rest.account_data import AccountDataApi
 from rest.accounts import AccountsApi
 from rest.admin_register import AdminRegisterApi
 from rest.auth_fallback import AuthFallbackApi
+from rest.bridges import BridgesApi
 from rest.dehydrated import DehydratedApi
 from rest.devices import DevicesApi
 from rest.discovery import DiscoveryApi
@@ -136,6 +137,7 @@ def routes(
         IdentityLogApi(encryption.log),
         KeyBackupApi(encryption.backups),
         ToDeviceApi(encryption.to_device),
+        BridgesApi(bridges.ping, rooms.directory, bridges.third_party, ours),
         NotOfferedApi(),
         MediaApi(repository.media, config.media.max_upload_bytes),
         PreviewsApi(repository.previews),

@@ -174,39 +174,38 @@ class RoomsApi:
 
     async def public_rooms(self, call: Call) -> dict[str, Any]:
         """The directory."""
-        return await self._page(
+        return self._page(
             call.query.text("server"),
-            None,
-            None,
             call.query.integer("limit", 100),
             call.query.text("since"),
+            await self._directory.listed(None, None),
         )
 
     async def search_public_rooms(self, call: Call) -> dict[str, Any]:
         """The directory, filtered."""
         wanted = call.body.get("filter") or {}
-        return await self._page(
-            call.query.text("server"),
+        network = call.body.get("third_party_instance_id")
+        all_networks = call.body.get("include_all_networks") is True
+        if network and all_networks:
+            raise InvalidParam("Ask for all networks or for one, not for both")
+        listed = await self._directory.listed(
             wanted.get("generic_search_term"),
             wanted.get("room_types"),
-            call.body.get("limit") or 100,
-            call.body.get("since"),
+            network=network or None,
+            all_networks=all_networks,
+        )
+        return self._page(
+            call.query.text("server"), call.body.get("limit") or 100, call.body.get("since"), listed
         )
 
-    async def _page(
-        self,
-        server: str | None,
-        search: str | None,
-        room_types: list[str | None] | None,
-        limit: int,
-        since: str | None,
+    def _page(
+        self, server: str | None, limit: int, since: str | None, listed: list[Any]
     ) -> dict[str, Any]:
         if server not in (None, "", self._ours.server_name):
             raise InvalidParam("This server stands alone: it lists only its own rooms")
         if since and not (since.isascii() and since.isdigit() and len(since) < 10):
             raise InvalidParam("`since` must be a token of an earlier answer")
         first = int(since or 0)
-        listed = await self._directory.listed(search, room_types)
         limit = max(1, limit)
         page: dict[str, Any] = {
             "chunk": listed[first : first + limit],

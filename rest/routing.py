@@ -66,6 +66,10 @@ class Query:
         """All values of a parameter that may be repeated."""
         return self._values.get(name, [])
 
+    def others(self, known: Collection[str]) -> dict[str, str]:
+        """Every parameter but those that are known, with its first value."""
+        return {name: values[0] for name, values in self._values.items() if name not in known}
+
     def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**53 - 1) -> int:
         """The parameter as a whole number, brought into its bounds."""
         value = self.text(name)

@@ -160,6 +160,30 @@ class Conflict(MatrixError):
     errcode, status = "M_UNKNOWN", 409
 
 
+class Timeout(MatrixError):
+    """Who has to answer first has not done so in time."""
+
+    errcode, status = "M_UNKNOWN", 408
+
+
+class UrlNotSet(MatrixError):
+    errcode = "M_URL_NOT_SET"
+
+
+class ConnectionFailed(MatrixError):
+    errcode, status = "M_CONNECTION_FAILED", 502
+
+
+class BadStatus(MatrixError):
+    """The application service has refused the ping. Carries its ``status`` and ``body``."""
+
+    errcode, status = "M_BAD_STATUS", 502
+
+
+class ConnectionTimeout(MatrixError):
+    errcode, status = "M_CONNECTION_TIMEOUT", 504
+
+
 class Unavailable(MatrixError):
     """A part that the answer needs cannot be reached now; the same request may succeed later."""
 

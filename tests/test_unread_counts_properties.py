@@ -22,8 +22,12 @@ from attrs import Factory, define
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from signedjson.key import generate_signing_key
+from twisted.internet import reactor as default_reactor
 
+from federation_disabled.egress import Egress
 from homeserver.account_data import AccountData
+from homeserver.bridges.outside import Outside
+from homeserver.bridges.queries import Queries
 from homeserver.bridges.services import Services
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import Signer
@@ -163,12 +167,18 @@ class Server:
         kinds, warden = Kinds(frozenset()), Suspensions(store)
         redact = Redact(judge, warden, Originals(store, clock, 7))
         journal = Journal(self.rooms, signer, clock, kinds, judge, warden, redact)
-        membership = Membership(store, self.rooms, journal, memberships, lambda txn, user_id: True)
+        services = Services([])
+        queries = Queries(default_reactor, store, services, Outside(Egress(default_reactor)))
+
+        def exists(txn: Any, user_id: str) -> bool:
+            return True
+
+        membership = Membership(store, self.rooms, journal, memberships, exists, queries)
         self.membership = membership
         self.create = CreateRoom(
-            store, journal, membership, RoomSettings(), "hearth.example", Services([])
+            store, journal, membership, RoomSettings(), "hearth.example", services
         )
-        self.send = Send(store, self.rooms, journal, lambda txn, user_id: True)
+        self.send = Send(store, self.rooms, journal, exists, queries)
         self.receipts = Receipts(store, self.rooms, AccountData(store), clock)
         self.rules = PersonalRules(store, self.spans)
         self.counts = PushCountsPart(store, self.spans, max_counters)

@@ -22,9 +22,12 @@ from homeserver.bridges.interest import EventsPart, Interest
 from homeserver.bridges.masquerade import Masquerade
 from homeserver.bridges.outside import Outside
 from homeserver.bridges.parts import Part
+from homeserver.bridges.ping import Ping
 from homeserver.bridges.pusher import Exits, Pusher
+from homeserver.bridges.queries import Queries
 from homeserver.bridges.registration import Registration, host_of, load_registrations
 from homeserver.bridges.services import Services
+from homeserver.bridges.third_party import ThirdParty
 from homeserver.bridges.transactions import Composer
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
@@ -35,12 +38,24 @@ from storage.stream import Change
 
 
 @frozen
+class Contact:
+    """Who the services are, and how they are reached."""
+
+    services: Services
+    egress: Egress
+    outside: Outside
+    queries: Queries
+
+
+@frozen
 class Bridges:
     """Application services."""
 
     store: Store
     services: Services
     masquerade: Masquerade
+    ping: Ping
+    third_party: ThirdParty
     egress: Egress
     pushers: Mapping[str, Pusher]
 
@@ -73,30 +88,32 @@ class Bridges:
                 pusher.wake()
 
 
-def read_services(config: Config) -> Services:
+def assemble_contact(config: Config, reactor: Any, store: Store) -> Contact:
     """The services that the configuration names.
 
     Raises:
         ConfigError: a registration cannot be used.
     """
-    return Services(load_registrations(config))
+    services = Services(load_registrations(config))
+    # Nobody but the organizer names an address here, and these hosts are allowed here alone.
+    egress = Egress(reactor, sorted(filter(None, map(host_of, services))))
+    outside = Outside(egress)
+    return Contact(services, egress, outside, Queries(reactor, store, services, outside))
 
 
 def assemble_bridges(
     reactor: Any,
     storage: Storage,
     metrics: Metrics,
-    services: Services,
+    contact: Contact,
     people: People,
     rooms: Rooms,
     syncing: Syncing,
     encryption: EncryptionHooks,
 ) -> Bridges:
     """To be called when the stream is where it begins."""
-    store = storage.store
-    # Nobody but the organizer names an address here, and these hosts are allowed here alone.
-    egress = Egress(reactor, sorted(filter(None, map(host_of, services))))
-    exits = Exits(store, storage.stream, Outside(egress), encryption.handed_over)
+    store, services, outside = storage.store, contact.services, contact.outside
+    exits = Exits(store, storage.stream, outside, encryption.handed_over)
     pushers: dict[str, Pusher] = {}
     for service in services:
         if service.url is not None:
@@ -110,7 +127,15 @@ def assemble_bridges(
             pushers[service_id].called()
 
     masquerade = Masquerade(store, services, people.accounts, people.last_seen, called)
-    made = Bridges(store, services, masquerade, egress, pushers)
+    made = Bridges(
+        store,
+        services,
+        masquerade,
+        Ping(services, outside, system_clock),
+        ThirdParty(services, outside),
+        contact.egress,
+        pushers,
+    )
     syncing.ephemeral.follow(made.moment)
     return made
 

@@ -9,6 +9,7 @@ from homeserver.account_data import AccountData
 from homeserver.assembly.database import Storage
 from homeserver.assembly.push import Push, assemble_push
 from homeserver.background import Background
+from homeserver.bridges.queries import Queries
 from homeserver.bridges.services import Services
 from homeserver.clock import system_clock
 from homeserver.config import Config
@@ -87,6 +88,7 @@ def assemble_rooms(
     egress: Egress,
     background: Background,
     services: Services,
+    queries: Queries,
 ) -> Rooms:
     store = storage.store
     cache = RoomCache(store)
@@ -116,7 +118,7 @@ def assemble_rooms(
             SearchIndex(),
         ],
     )
-    membership = Membership(store, cache, journal, memberships, person_exists)
+    membership = Membership(store, cache, journal, memberships, person_exists, queries)
     create = CreateRoom(store, journal, membership, config.rooms, config.server_name, services)
     summaries = Summaries(cache, memberships)
     relations = Relations(store, cache, visibility, system_clock)
@@ -129,12 +131,12 @@ def assemble_rooms(
         visibility=visibility,
         timelines=timelines,
         journal=journal,
-        send=Send(store, cache, journal, person_exists),
+        send=Send(store, cache, journal, person_exists, queries),
         membership=membership,
         create=create,
         families=FamilyRooms(create, membership, journal),
         hidden=hidden,
-        directory=Directory(store, cache, journal, services),
+        directory=Directory(store, cache, journal, services, queries),
         relations=relations,
         history=history,
         search=Search(store, storage.stream, cache, memberships, visibility, Shown(history)),
@@ -148,7 +150,7 @@ def assemble_rooms(
         moderation=Moderation(store, suspensions),
         receipts=Receipts(store, cache, account_data, system_clock),
         account_data=account_data,
-        profiles=Profiles(store, cache, membership, person_exists, suspensions.check),
+        profiles=Profiles(store, cache, membership, person_exists, suspensions.check, queries),
     )
 
 

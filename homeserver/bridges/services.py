@@ -32,6 +32,14 @@ class Services:
                 found = service
         return found
 
+    def network(self, instance: str) -> tuple[str, str] | None:
+        """Service and network that an ``instance_id`` stands for."""
+        for service in self:
+            prefix = instance_id(service.id, "")
+            if instance.startswith(prefix):
+                return service.id, instance.removeprefix(prefix)
+        return None
+
     def check_user(self, user_id: str, service: Registration | None) -> None:
         """Refuse a user id to a service, or to a person (None).
 
@@ -53,6 +61,11 @@ class Services:
             raise Exclusive("This alias is outside the namespaces of the application service")
         if any(other.id != service_id and other.aliases.reserves(alias) for other in self):
             raise Exclusive("This alias belongs to a bridge of this server; choose another")
+
+
+def instance_id(service_id: str, network_id: str) -> str:
+    """What a network is known by to clients; unique over all services."""
+    return f"{service_id}|{network_id}"
 
 
 def _digest(token: str) -> bytes:

@@ -71,6 +71,8 @@ class CreateRoom:
             Exclusive: the alias belongs to an application service, or is none of the service's.
         """
         wish = self._understand(requester, body)
+        for target in wish.invite:
+            await self.membership.queries.user(target)
         return await self.store.write(lambda txn: self.make(txn, requester.user_id, wish))
 
     def make(self, txn: WriteTransaction, creator: str, wish: Wish) -> str:

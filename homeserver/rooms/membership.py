@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.bridges.queries import Queries
 from homeserver.events import check_json
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
@@ -34,6 +35,7 @@ class Membership:
     journal: Journal
     memberships: Memberships
     person_exists: Callable[[WriteTransaction, str], bool]
+    queries: Queries
 
     async def join(self, requester: Requester, room_id: str, reason: str | None = None) -> None:
         """Join a room; nothing happens to somebody who is in it.
@@ -54,7 +56,9 @@ class Membership:
         Raises:
             Forbidden: the room, its type or the person's standing does not allow it.
             NotFound: there is no such person, or no such room.
+            Timeout: the service that could make the person did not answer.
         """
+        await self.queries.user(target)
 
         def work(txn: WriteTransaction) -> None:
             room = self._head(txn, room_id)

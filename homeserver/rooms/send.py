@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.bridges.queries import Queries
 from homeserver.events import check_json
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
@@ -31,6 +32,7 @@ class Send:
     rooms: RoomCache
     journal: Journal
     person_exists: Callable[[WriteTransaction, str], bool]
+    queries: Queries
 
     async def message(
         self,
@@ -98,6 +100,8 @@ class Send:
             _check_alias_shape(content)
 
         invites = event_type == _MEMBER and content.get("membership") == "invite"
+        if invites:
+            await self.queries.user(state_key)
 
         def work(txn: WriteTransaction) -> str:
             room = self.rooms.head(txn, room_id)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
+from bots import an_encrypted_bot
 from chaos import a_neighbourhood_in_chaos
 from device import Device, Received
 from js_device import JsDevice
@@ -410,5 +411,6 @@ JOURNEYS: list[Journey] = [
     a_shared_history,
     small_talk,
     a_killed_server,
+    an_encrypted_bot,
     a_neighbourhood_in_chaos,
 ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Drives matrix-nio and matrix-js-sdk against a server started by its command line.
+# Drives matrix-nio, matrix-js-sdk and mautrix against a server started by its command line.
 # PYTHON is the interpreter that has the server; the clients get an environment of their own.
 # Set HEARTH_TEST_POSTGRES=postgresql://... to run on PostgreSQL too. Arguments choose journeys.
 set -euo pipefail
@@ -10,7 +10,7 @@ PYTHON=$(realpath --no-symlinks "$found")
 export PYTHON
 cd tests/clients
 
-if ! .venv/bin/python -c 'import nio, psycopg2' 2>/dev/null; then
+if ! .venv/bin/python -c 'import mautrix, nio, psycopg2' 2>/dev/null; then
     "$PYTHON" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 fi

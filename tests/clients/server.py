@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
+from echo_bot import Registration
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,9 +56,11 @@ class Server:
         self._process: asyncio.subprocess.Process | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         self.log = folder / "server.log"
+        self.echo = Registration(folder, free_port())
 
     def configure(self) -> list[str]:
         """Write the configuration file and return the command line that serves it."""
+        self.echo.write()
         settings = {
             "server_name": "localhost",
             "public_url": f"{self.url}/",
@@ -66,6 +69,7 @@ class Server:
             "database": self._database,
             "registration": {"mode": "open"},
             "rate_limits": {"enabled": False},
+            "application_services": [str(self.echo.file)],
             "metrics": {"listen": f"127.0.0.1:{self._metrics_port}"},
         }
         file = self._folder / "hearth.yaml"

@@ -222,14 +222,19 @@ class ToDeviceInvariants(Stories):
             )
         while await self.town.rows("to_device_messages"):
             await self.town.settle()
-        for text in ("unseen", "seen by nobody else"):
-            after = await irc.ask(hearth, "GET", "/sync", user=bot, device_id="BRIDGE")
-            self.assertEqual(messages(after), [])
-            # Now /sync has the queue in memory, which must follow.
-            await alice.send(text, {bot: {"*": {"body": text}}})
-            await irc.until(lambda text=text: irc.pushed(TO_DEVICE)[-1]["content"]["body"] == text)
-            while await self.town.rows("to_device_messages"):
-                await self.town.settle()
+
+        async def left(since: str | None = None) -> Json:
+            more = {} if since is None else {"since": since}
+            return await irc.ask(hearth, "GET", "/sync", user=bot, device_id="BRIDGE", **more)
+
+        since = (await left())["next_batch"]
+        self.assertEqual(messages(await left(since)), [])
+        # Now /sync has the queue in memory, which must follow.
+        await alice.send("one more", {bot: {"*": {"body": "one more"}}})
+        await irc.until(lambda: irc.pushed(TO_DEVICE)[-1]["content"]["body"] == "one more")
+        while await self.town.rows("to_device_messages"):
+            await self.town.settle()
+        self.assertEqual(messages(await left(since)), [])
 
     async def test_20_a_device_that_is_gone_has_no_queue(self) -> None:
         """20: the queue goes with the device; one of the same name begins with an empty one."""

@@ -82,7 +82,7 @@ class App:
         # Soon, but not while the first client waits for its first answer.
         self._preparing = self.reactor.callLater(1, self.workers.callInThread, self.schemas.prepare)
         self.syncing.presence.start()
-        await self.bridges.start()
+        await self.bridges.create_users()
         self.rooms.push.delivery.start()
         self.background("Looking for files without a row", self.repository.orphans.sweep())
         self.first_token = await self.people.sign_up.first_token()
@@ -90,6 +90,10 @@ class App:
         self._housekeeping = LoopingCall(self._keep_house)
         self._housekeeping.clock = self.reactor
         self._housekeeping.start(HOUSEKEEPING_SECONDS, now=False)
+
+    async def opened(self) -> None:
+        """The doors are open: begin what makes others call in."""
+        await self.bridges.start()
 
     async def stop(self) -> None:
         """The reverse. What was acknowledged is safe already; this ends what is under way."""

@@ -14,4 +14,6 @@ class Requester:
     application_service: str | None = None
     """The id of the service that acts as this user."""
     is_rate_limited: bool = True
+    is_person: bool = True
+    """Not a user who belongs to an application service alone."""
     """The id of the application service, when it acts as one of its users."""

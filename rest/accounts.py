@@ -81,6 +81,8 @@ class AccountsApi:
 
     async def deactivate(self, call: Call) -> dict[str, Any]:
         """Close the requester's account."""
+        if call.requester.application_service is not None and call.requester.is_person:
+            raise Forbidden("An application service can only close accounts that are its alone")
         await self._authenticate(call)
         await self._accounts.deactivate(
             call.requester.user_id, erase=call.body.get("erase") is True

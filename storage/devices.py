@@ -59,6 +59,15 @@ def devices_of(txn: Transaction, user_id: str) -> list[Device]:
     return [Device(*row) for row in rows]
 
 
+def owners(txn: Transaction) -> list[tuple[str, bool]]:
+    """Everybody who has a device, and whether they have a password."""
+    rows = txn.all(
+        "SELECT DISTINCT d.user_id, CASE WHEN a.password IS NULL THEN 0 ELSE 1 END"
+        " FROM devices d JOIN accounts a ON a.user_id = d.user_id"
+    )
+    return [(user_id, bool(has_password)) for user_id, has_password in rows]
+
+
 def people(txn: Transaction) -> list[str]:
     """Everybody who has a device."""
     return [row[0] for row in txn.all("SELECT DISTINCT user_id FROM devices")]

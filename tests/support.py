@@ -112,6 +112,7 @@ class Server:
         endpoint = TCP4ServerEndpoint(default_reactor, 0, interface="127.0.0.1")
         self._port = await endpoint.listen(self._app.site)
         self.base = f"http://127.0.0.1:{self._port.getHost().port}"
+        await self._app.opened()
         return self
 
     async def stop(self) -> None:

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import yaml
 
 from homeserver.bridges.registration import Namespaces, load_registrations
-from homeserver.config import ConfigError, load
+from homeserver.config import load
+from homeserver.settings import ConfigError
 from tests.little_service import LittleService
 from tests.support import WireTest
 from tests.test_accounts import own_password
@@ -220,6 +221,7 @@ class BridgesTest(WireTest):
     async def test_what_a_service_has_reserved_is_for_nobody_else(self) -> None:
         irc, bot = LittleService(self), LittleService(self, "bot")
         hearth = await self.server(application_services=[irc.registration(), bot.registration()])
+        irc.start()
         alice = await hearth.person("alice")
         body = {
             "username": "_irc_ann",
@@ -353,5 +355,31 @@ class BridgesTest(WireTest):
         login = {"type": "m.login.application_service", "identifier": who}
         self.assertEqual((await puppets.call(hearth, "POST", "/login", login))[0], 200)
         body = {"new_password": "of the service", "auth": own_password(alice)}
-        code, _ = await puppets.call(hearth, "POST", "/account/password", body, user=alice.id)
-        self.assertEqual(code, 403)
+        for path in ("/account/password", "/account/deactivate"):
+            code, _ = await puppets.call(hearth, "POST", path, body, user=alice.id)
+            self.assertEqual(code, 403)
+
+    async def test_nothing_breaks_for_who_names_no_device(self) -> None:
+        irc = LittleService(self)
+        hearth = await self.server(application_services=[irc.registration()])
+        room = (await irc.ask(hearth, "POST", "/createRoom", {}))["room_id"]
+        await irc.ask(hearth, "PUT", "/sendToDevice/m.test/1", {"messages": {}})
+        token = (await irc.ask(hearth, "GET", "/sync"))["next_batch"]
+        await irc.ask(hearth, "PUT", f"/rooms/{room}/send/m.room.message/1", {"body": "x"})
+        answer = await irc.ask(hearth, "GET", "/sync", since=token)
+        self.assertIn(room, answer["rooms"]["join"])
+        for method, path, body in (
+            ("GET", "/devices", None),
+            ("GET", f"/rooms/{room}/messages?dir=b", None),
+            ("GET", "/keys/changes?from=" + token + "&to=" + answer["next_batch"], None),
+            ("POST", "/keys/query", {"device_keys": {}}),
+            ("GET", "/pushers", None),
+            ("GET", "/notifications", None),
+            ("POST", "/user/@_irc_bot:localhost/filter", {}),
+            ("PUT", "/profile/@_irc_bot:localhost/displayname", {"displayname": "IRC"}),
+            ("POST", "/logout", {}),
+        ):
+            path, _, query = path.partition("?")
+            more = dict(part.split("=") for part in query.split("&")) if query else {}
+            await irc.ask(hearth, method, path, body, **more)
+        await irc.ask(hearth, "GET", "/account/whoami")

@@ -5,6 +5,7 @@ from typing import Any
 
 from homeserver.bridges.devices import COUNTS, COUNTS_MISSPELT, DEVICE_LISTS, FALLBACK, TO_DEVICE
 from homeserver.bridges.ephemeral import NEW, OLD
+from storage.transaction import Transaction, WriteTransaction
 from tests.little_service import LittleService
 from tests.olm_devices import Device, Identity, Stories, Town
 from tests.support import Person
@@ -166,6 +167,34 @@ class EncryptionTest(Stories):
         code, answer = await hearth.call("GET", "/sync", token=token)
         [synced] = [e for e in answer["to_device"]["events"] if e["type"] == "m.test"]
         self.assertEqual((code, synced["content"]), (200, {"body": "hello"}))
+
+    async def test_people_whom_a_service_may_act_as_keep_their_messages(self) -> None:
+        """Double puppeting: who covers everybody must not take away what is for their devices."""
+        wide = {"users": [{"exclusive": False, "regex": "@.*"}]}
+        irc, ann, alice = await self.set_up(namespaces=wide)
+        bob = await self.town.person("bob", alone=True)
+        # Whoever has to log in again has no token for a while, and still their messages.
+        logged_out = await self.town.person("bob", "TABLET", alone=True)
+
+        def without_tokens(txn: WriteTransaction) -> None:
+            txn.run("DELETE FROM access_tokens WHERE device_id = 'TABLET'")
+
+        await self.town.store.write(without_tokens)
+        everybody = {bob.user_id: {"*": {"body": "hello"}}, ann: {"*": {"body": "hello"}}}
+        await alice.send("1", everybody)
+        await irc.until(lambda: any(each["type"] == "m.test" for each in irc.pushed(TO_DEVICE)))
+        tests = [each for each in irc.pushed(TO_DEVICE) if each["type"] == "m.test"]
+        self.assertEqual([each["to_user_id"] for each in tests], [ann])
+        answer = await bob.person.sync()
+        self.assertIn("m.test", [each["type"] for each in answer["to_device"]["events"]])
+        self.assertEqual(logged_out.user_id, bob.user_id)
+
+        def waiting(txn: Transaction) -> int:
+            return int(
+                txn.value("SELECT COUNT(*) FROM to_device_messages WHERE device_id = 'TABLET'")
+            )
+
+        self.assertGreater(await self.town.store.read(waiting), 0)
 
     async def test_a_service_replaces_its_cross_signing_keys_without_a_password(self) -> None:
         irc, ann, _ = await self.set_up()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.web.client import ResponseFailed
 
-from homeserver.config import ConfigError
 from homeserver.media.sealing import PART, SALT, TAG, Damaged, Seal
+from homeserver.settings import ConfigError
 from tests.media_case import MediaTest, picture
 from tests.test_thumbnails import animation
 

@@ -59,9 +59,12 @@ class Bridges:
     egress: Egress
     pushers: Mapping[str, Pusher]
 
-    async def start(self) -> None:
-        """Give the services their users, and go on where each of them was."""
+    async def create_users(self) -> None:
+        """Give every service its own user."""
         await self.masquerade.create_senders()
+
+    async def start(self) -> None:
+        """Go on where each service was. They may call back, so the doors must be open."""
         progress = await self.store.write(partial(bridges.begin, service_ids=self.pushers.keys()))
         for service_id, pusher in self.pushers.items():
             pusher.start(progress[service_id])

@@ -7,6 +7,9 @@ that consumer, if its registration says that it encrypts by transactions (MSC320
 logged in on the device who could sync. Else /sync is: a bridge that logs its bot in and syncs would
 otherwise lose what it has acknowledged without having looked. Either way a /sync of the device
 shows what still waits, so nothing is out of reach, and nobody who uses one way gets anything twice.
+
+People whom a namespace covers so that a service can act as them (double puppeting) keep their
+messages: the service is given only what is for users who are its alone, or have no password.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -94,7 +97,11 @@ class ToDevicePart:
 
     def _waiting(self, txn: Transaction) -> list[Waiting]:
         service = self.interest.service
-        people = filter(service.covers_user, devices.people(txn))
+        people = [
+            user_id
+            for user_id, has_password in devices.owners(txn)
+            if service.reserves_user(user_id) or (not has_password and service.covers_user(user_id))
+        ]
         return to_device.waiting(
             txn, people, MOST_MESSAGES, but_logged_in=not service.tracks_devices
         )

@@ -97,6 +97,7 @@ class Masquerade:
             acts_as,
             device,
             application_service=service.id,
+            is_person=not service.reserves_user(acts_as),
             is_rate_limited=service.is_rate_limited and acts_as != service.sender,
         )
 

@@ -85,6 +85,7 @@ class Server:
         if metrics.listen is not None:
             site = metrics_site(self._app.metrics, metrics.token)
             await self._listen(metrics.listen, site)
+        await self._app.opened()
         self._greet(self._app.first_token)
 
     async def _listen(self, address: str, site: Site) -> None:

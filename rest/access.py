@@ -40,8 +40,11 @@ class Access:
         )
 
     def service(self, call: Call) -> Registration | None:
-        """The application service that asks; None for everybody else."""
-        token = _token(call)
+        """The application service that asks; None for everybody else, whatever they send."""
+        try:
+            token = _token(call)
+        except MissingToken:
+            return None
         return None if token is None else self._masquerade.service(token)
 
 

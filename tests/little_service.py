@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -46,6 +47,7 @@ class LittleService(Resource):
     answers: list[Callable[[Asked], Any]] = field(factory=list)
     """Asked in turn: a status, a pair of status and JSON, a Deferred of these, or None."""
     listening: IListeningPort | None = None
+    _doors: WrappingFactory | None = None
     port: int = field(factory=free_port)
     _waiting: list[tuple[Callable[[], bool], Deferred[None]]] = field(factory=list)
 
@@ -88,8 +90,9 @@ class LittleService(Resource):
         """Come up, or come back."""
         site = Site(self)
         site.displayTracebacks = False
+        self._doors = WrappingFactory(site)
         self.listening = default_reactor.listenTCP(  # type: ignore[attr-defined]
-            self.port, site, interface="127.0.0.1"
+            self.port, self._doors, interface="127.0.0.1"
         )
 
     async def stop(self) -> None:
@@ -97,6 +100,9 @@ class LittleService(Resource):
         listening, self.listening = self.listening, None
         if listening is not None:
             await listening.stopListening()  # type: ignore[misc]
+            assert self._doors is not None
+            for connection in list(self._doors.protocols):
+                connection.transport.abortConnection()
 
     def render(self, request: Any) -> Any:
         path, _, _ = request.uri.decode().partition("?")

@@ -176,7 +176,7 @@ class BridgesTest(WireTest):
         hearth = await self.server(
             application_services=[irc.registration()],
             registration={"mode": "closed"},
-            rate_limits={"registration": [0.001, 2], "login": [0.001, 2]},
+            rate_limits={"registration": [0.001, 2], "login": [0.001, 8]},
             rooms={"self_room": True},
         )
         kind = "m.login.application_service"
@@ -213,6 +213,12 @@ class BridgesTest(WireTest):
             login = {"type": kind, "identifier": {"type": "m.id.user", "user": user}}
             code, answer = await irc.call(hearth, "POST", "/login", login)
             self.assertEqual((code, answer["errcode"]), (status, errcode))
+        # People are let in whatever their client sends along.
+        for header in ("Bearer ", "Bearer undefined", "Basic YTpi"):
+            code, answer = await hearth.call(
+                "POST", "/login", {"type": "m.login.token"}, headers={"Authorization": header}
+            )
+            self.assertEqual((code, answer["errcode"]), (400, "M_MISSING_PARAM"))
         for path in ("/login", "/register"):
             for token, errcode in ((None, "M_MISSING_TOKEN"), ("other", "M_UNKNOWN_TOKEN")):
                 code, answer = await hearth.call("POST", path, login, token=token)

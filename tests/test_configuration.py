@@ -199,6 +199,13 @@ class StartTest(WireTest):
         self.assertRegex(log, r"^\S+hearth\.yaml, line \d+: server_nam is not a setting")
         self.assertEqual(log.count("\n"), 1)
 
+    async def test_a_registration_that_is_not_there_or_wrong(self) -> None:
+        log = await self._ends({"application_services": ["nowhere.yaml"]})
+        self.assertRegex(log, r"^The registration \S+nowhere\.yaml cannot be read: No such file")
+        self.assertEqual(log.count("\n"), 1)
+        log = await self._ends({"application_services": ["irc.yaml"]}, irc_yaml=b"id: irc")
+        self.assertRegex(log, r"^\S+irc\.yaml: url is missing\n$")
+
     async def test_a_database_that_is_not_there_without_its_password(self) -> None:
         url = "postgresql://hearth:very-secret@127.0.0.1:1/hearth"
         for database in (url, f"{url}?nonsense=1", "sqlite:no/such/folder/hearth.db"):

@@ -52,6 +52,8 @@ class Toy(Resource):
             room = _room_in(path)
             self._members[room].add(user)
             return _json(request, {"room_id": room})
+        if path.endswith("/invite"):
+            return _json(request, {})
         if path.endswith("/joined_members"):
             return _json(
                 request, {"joined": {member: {} for member in self._members[_room_in(path)]}}

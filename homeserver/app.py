@@ -14,7 +14,6 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
-from twisted.web.server import Site
 
 from e2e.assembly import Encryption, assemble_encryption
 from e2e.one_time_keys import counted
@@ -40,8 +39,9 @@ from homeserver.terms import Terms
 from homeserver.third_party_ids import ThirdPartyIds
 from rest.access import Access
 from rest.assembly import routes
+from rest.connection import Site
 from rest.routing import Router
-from rest.server import Api, HearthSite
+from rest.server import Api
 from schema.body import Schemas
 from schema.errors import InvalidParam
 from storage.stream import Stream
@@ -230,7 +230,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         background=background,
         workers=workers,
         schemas=schemas,
-        site=HearthSite(api, router, reactor),
+        site=Site(api, reactor),
     )
 
 

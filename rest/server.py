@@ -1,36 +1,22 @@
-"""The HTTP server: reads requests within bounds, calls the route's handler, writes the answer."""
+"""The HTTP server: finds the route of a request, calls its handler, writes the answer."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from io import BytesIO
-from tempfile import TemporaryFile
 from time import perf_counter
 from typing import Any, Protocol
 
 import orjson
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
-from zope.interface import implementer
 
 from homeserver.limits import Limits
 from homeserver.metrics import Metrics, Operation, current_operation
+from rest.request import Request
 from rest.routing import JSON_LIMIT, Access, Answer, Call, Query, Route, Router
 from schema.body import Schemas
 from schema.canonical import MAX_DEPTH, check_depth
-from schema.errors import BadJson, BadRequest, Forbidden, MatrixError, NotJson, TooLarge
-
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date",
-    "Access-Control-Max-Age": "86400",
-}
-MEMORY_BODY = 256 * 1024
+from schema.errors import BadJson, Forbidden, MatrixError, NotJson
 
 
 class Doorkeeper(Protocol):
@@ -43,100 +29,9 @@ class Doorkeeper(Protocol):
         """The application service that asks, or None."""
 
 
-class BoundedRequest(Request):
-    """A request whose body is measured while it arrives, not after."""
+class Api:
+    """Answers requests: everything goes through the router. The access log is the metrics."""
 
-    _limit = JSON_LIMIT
-    _received = 0
-    refused = False
-
-    def gotLength(self, length: int | None) -> None:
-        """Called when the headers are there and the body is not."""
-        channel: Any = self.channel
-        self._limit = channel.site.body_limit(channel._command, channel._path)
-        if length is not None and length > self._limit:
-            self._refuse()
-        elif length is not None and length <= MEMORY_BODY:
-            self.content = BytesIO()
-        else:
-            self.content = TemporaryFile()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """One part of the body."""
-        self._received += len(data)
-        if self._received > self._limit:
-            self._refuse()
-        if not self.refused:
-            super().handleContentChunk(data)
-
-    def _refuse(self) -> None:
-        """Answer at once and hang up: nobody is going to read the rest."""
-        if self.refused:
-            return
-        self.refused = True
-        self.content = BytesIO()
-        error = TooLarge(f"The body is larger than the {self._limit} bytes allowed here")
-        _hang_up(self.channel, error)
-
-
-class Channel(HTTPChannel):
-    """A connection. Also what is not HTTP, or too long for it, is refused in Matrix's words."""
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """A line of the head is longer than any that a client needs."""
-        error = TooLarge(f"The head of a request has at most {self.totalHeadersSize} bytes")
-        _hang_up(self, error)
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        """twisted.web calls this for everything that it cannot read."""
-        _hang_up(self, BadRequest("This is not a request that HTTP allows"))
-
-
-def _hang_up(channel: Any, error: MatrixError) -> None:
-    """Refuse without reading on."""
-    body = orjson.dumps(error.body())
-    reason = RESPONSES.get(error.status, b"Refused")
-    head = [b"HTTP/1.1 %d %s" % (error.status, reason), b"Content-Type: application/json"]
-    head += [f"{name}: {value}".encode() for name, value in CORS.items()]
-    head += [b"Connection: close", b"Content-Length: %d" % len(body), b"", body]
-    channel.transport.write(b"\r\n".join(head))
-    channel.loseConnection()
-
-
-class HearthSite(Site):
-    """A twisted.web site that knows the bounds of each route."""
-
-    protocol = Channel  # type: ignore[assignment]
-    requestFactory = BoundedRequest
-    displayTracebacks = False
-    noisy = False
-
-    def __init__(self, resource: IResource, router: Router, reactor: IReactorTime) -> None:
-        super().__init__(
-            resource,
-            requestFactory=BoundedRequest,
-            parsePOSTFormSubmission=False,  # a body is for the route, whatever it calls itself
-            timeout=75,
-            reactor=reactor,
-        )
-        self._router = router
-
-    def body_limit(self, command: bytes, uri: bytes) -> int:
-        """How many bytes the body of a request may have."""
-        try:
-            route, _ = self._router.find(command.decode(), uri.partition(b"?")[0].decode())
-        except (MatrixError, UnicodeDecodeError):
-            return JSON_LIMIT
-        return route.max_body
-
-    def log(self, request: object) -> None:
-        """The access log is the metrics; paths may hold secrets."""
-
-
-class Api(Resource):
-    """The one resource: everything goes through the router."""
-
-    isLeaf = True
     _log = Logger()
 
     def __init__(
@@ -148,7 +43,6 @@ class Api(Resource):
         metrics: Metrics,
         request_ids: Callable[[], str],
     ) -> None:
-        super().__init__()
         self._router = router
         self._doorkeeper = doorkeeper
         self._schemas = schemas
@@ -156,25 +50,26 @@ class Api(Resource):
         self._metrics = metrics
         self._request_ids = request_ids
 
-    def render(self, request: BoundedRequest) -> int:
-        """twisted.web calls this once the whole request has arrived."""
-        if not request.refused:
-            serving = Deferred.fromCoroutine(self._serve(request))
-            finished = request.notifyFinish()
-            finished.addErrback(self._left, request, serving)
-            serving.addErrback(self._broke_off)
-        return NOT_DONE_YET
+    def max_body(self, method: str, target: bytes) -> int:
+        """How many bytes the body of a request may have."""
+        try:
+            route, _ = self._router.find(method, target.partition(b"?")[0].decode())
+        except (MatrixError, UnicodeDecodeError):
+            return JSON_LIMIT
+        return route.max_body
 
-    def _left(self, _: Failure, request: Request, serving: "Deferred[None]") -> None:
-        """The client hung up. Only reading stops then: what has begun to write ends."""
-        if request.method == b"GET":
-            serving.cancel()
+    def serve(self, request: Request) -> None:
+        """Answer the request. If its client leaves, only reading stops: a write ends."""
+        serving = Deferred.fromCoroutine(self._serve(request))
+        if request.method == "GET":
+            request.on_leaving = serving.cancel
+        serving.addErrback(self._broke_off)
 
     def _broke_off(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             self._log.failure("An answer broke off", failure=failure)
 
-    async def _serve(self, request: BoundedRequest) -> None:
+    async def _serve(self, request: Request) -> None:
         began = perf_counter()
         operation = Operation(self._request_ids())
         current_operation.set(operation)
@@ -191,13 +86,13 @@ class Api(Resource):
         self._metrics.answered(operation, answer.status, perf_counter() - began)
         await _write(request, answer, operation.request_id)
 
-    async def _answer(self, request: BoundedRequest, operation: Operation) -> Answer:
-        method = request.method.decode("latin-1")
+    async def _answer(self, request: Request, operation: Operation) -> Answer:
+        method = request.method
         if method == "OPTIONS":
             operation.name = "OPTIONS"
             return Answer()
-        path, _, query = request.uri.partition(b"?")
-        # HEAD is GET whose body twisted.web leaves out (RFC 9110, section 9.3.2).
+        path, _, query = request.target.partition(b"?")
+        # HEAD is GET whose body is left out (RFC 9110, section 9.3.2).
         asked = "GET" if method == "HEAD" else method
         route, parameters = self._router.find(asked, path.decode("utf-8", "replace"))
         operation.name = route.operation
@@ -213,7 +108,7 @@ class Api(Resource):
         if call.service is None and getattr(call.requester, "is_rate_limited", True):
             self._limits.spend(route.limit, getattr(call.requester, "user_id", call.address))
         if route.upload:
-            call.content = request.content
+            call.content = request.content()
         elif asked != "GET":
             call.body = self._body(route, request)
         result = await route.handler(call)
@@ -238,8 +133,7 @@ class Api(Resource):
             raise Forbidden("Only an administrator of this server can do that")
 
     def _body(self, route: Route, request: Request) -> Any:
-        assert request.content is not None
-        content = request.content.read()
+        content = request.body()
         if not content and route.body is None:
             return {}
         try:
@@ -264,13 +158,13 @@ def _refusal(error: MatrixError) -> Answer:
 
 def _header(request: Request, name: str) -> str | None:
     """One header of the request; what is not text is no reason to fail."""
-    values = request.requestHeaders.getRawHeaders(name.encode())
-    return None if values is None else values[-1].decode("utf-8", "replace")
+    value = request.headers.get(name.encode())
+    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _address(request: Request) -> str:
     """The client's address. A proxy is believed only when it runs on this machine."""
-    host = getattr(request.getClientAddress(), "host", None)
+    host = request.host
     if host in (None, "127.0.0.1", "::1"):
         forwarded = _header(request, "x-forwarded-for")
         if forwarded:
@@ -286,76 +180,15 @@ def _encoded(answer: Answer) -> Answer:
 
 
 async def _write(request: Request, answer: Answer, request_id: str) -> None:
-    if request._disconnected:
-        return
-    request.setResponseCode(answer.status)
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"content-type", [answer.content_type.encode()])
-    headers.setRawHeaders(b"x-request-id", [request_id.encode()])
-    for name, value in CORS.items():
-        headers.setRawHeaders(name, [value])
-    for name, value in answer.headers.items():
-        headers.setRawHeaders(name, [value])
+    named = {"Content-Type": answer.content_type, "X-Request-Id": request_id, **answer.headers}
+    lines = "".join(f"{name}: {_line(value)}\r\n" for name, value in named.items()).encode()
     if isinstance(answer.body, AsyncIterator):
-        await _write_parts(request, answer.body)
-        return
-    assert isinstance(answer.body, bytes)
-    headers.setRawHeaders(b"content-length", [str(len(answer.body)).encode()])
-    request.write(answer.body)
-    request.finish()
+        await request.answer_in_parts(answer.status, lines, answer.body)
+    else:
+        assert isinstance(answer.body, bytes)
+        request.answer(answer.status, lines, answer.body)
 
 
-@implementer(IPushProducer)
-class _Drain:
-    """Says when the connection can take the next part."""
-
-    def __init__(self) -> None:
-        self._has_room = True
-        self._waiting: Deferred[None] | None = None
-
-    async def ready(self) -> None:
-        """Return once the connection has room. Cancelled when the client is gone."""
-        if not self._has_room:
-            self._waiting = Deferred()
-            await self._waiting
-
-    def pauseProducing(self) -> None:
-        """twisted: enough for now."""
-        self._has_room = False
-
-    def resumeProducing(self) -> None:
-        """twisted: there is room again."""
-        self._has_room = True
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-    def stopProducing(self) -> None:
-        """twisted: the client is gone."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.cancel()
-
-
-async def _write_parts(request: Request, parts: AsyncIterator[bytes]) -> None:
-    """Write a long body as fast as the client takes it, and no faster.
-
-    A body that breaks off ends the connection: only that tells the client that it is not whole.
-    """
-    drain = _Drain()
-    request.registerProducer(drain, True)
-    whole = False
-    try:
-        async for part in parts:
-            await drain.ready()
-            request.write(part)
-        whole = True
-    except CancelledError:
-        return
-    finally:
-        if not request._disconnected:
-            request.unregisterProducer()
-            if whole:
-                request.finish()
-            else:
-                request.channel.loseConnection()
+def _line(value: str) -> str:
+    """A value cannot begin a header of its own."""
+    return " ".join(value.splitlines())

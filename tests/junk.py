@@ -121,7 +121,7 @@ def routes_of(server: Server) -> list[Route]:
         if node.parameter is not None:
             yield from walk(node.parameter)
 
-    router: Any = server.app.site._router
+    router: Any = server.app.site.handler._router
     return sorted(walk(router._root), key=lambda route: (route.path, route.method))
 
 

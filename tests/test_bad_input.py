@@ -364,7 +364,7 @@ class AddressesTest(HostileTest):
             ({"Authorization": f"Bearer {self.alice.token}x"}, "M_UNKNOWN_TOKEN"),
             ({"Authorization": f"Bearer {self.alice.token.swapcase()}"}, "M_UNKNOWN_TOKEN"),
             ({"Authorization": f"Bearer {'x' * 10_000}"}, "M_UNKNOWN_TOKEN"),
-            ({"Authorization": "Bearer ü\x01%00'\"; DROP TABLE"}, "M_UNKNOWN_TOKEN"),
+            ({"Authorization": "Bearer ü%00'\"; DROP TABLE"}, "M_UNKNOWN_TOKEN"),
         ):
             for method, path in (("GET", "/sync"), ("POST", "/createRoom"), ("POST", "/logout")):
                 code, answer = await self.hearth.call(method, path, headers=header)
@@ -472,6 +472,10 @@ class ConnectionsTest(HostileTest):
             b"\0" * 40_000,
             b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
             b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA: b\x01c\r\n\r\n",
+            b"GET /\r\n\r\n",
+            b"GET / HTTP/2.0\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ):
             received = await self.raw(data)
             for status, answer in received:

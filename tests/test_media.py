@@ -235,7 +235,6 @@ class NamesAndTypesTest(MediaTest):
             ("application/javascript", octets, "attachment"),
             ("text/plain, text/html", octets, "attachment"),
             ("text", octets, "attachment"),
-            ("image/png\x01", octets, "attachment"),
             ("x/" + "y" * 300, octets, "attachment"),
             ("☕/☕", octets, "attachment"),
         ):

@@ -9,9 +9,8 @@ from typing import Any
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger, LogLevel
-from twisted.web.server import Site
 
 from homeserver.app import App, build
 from homeserver.cli.blocking import BlockingReport
@@ -23,7 +22,7 @@ from storage.migrate import SchemaTooNew
 
 STOP_SECONDS = 4.0
 # Python's own are for small programs: a third of the time of a fan-out went into looking for
-# cycles, most of it through what is in memory for good. Requests leave none behind.
+# cycles, most of it through what is in memory for good. Requests leave next to none behind.
 GARBAGE_THRESHOLDS = (5_000, 10, 50)
 
 
@@ -94,7 +93,7 @@ class Server:
         self._greet(self._app.first_token)
         gc.freeze()  # what has been built by now stays
 
-    async def _listen(self, address: str, site: Site) -> None:
+    async def _listen(self, address: str, site: IProtocolFactory) -> None:
         try:
             endpoint = serverFromString(self._reactor, _endpoint(address))
             self._ports.append(await endpoint.listen(site))

@@ -19,7 +19,7 @@ from homeserver.sync.parts import CountsPart, Part, RoomPart, ToDevicePart
 from homeserver.sync.request import SyncRequest
 from homeserver.sync.standing import Standing
 from homeserver.sync.token import SyncToken, room_token
-from homeserver.sync.waiting import Waiters
+from homeserver.sync.waiting import Waiter, Waiters
 from storage.members import Member, Step
 from storage.stream import Stream
 
@@ -74,15 +74,37 @@ class Sync:
         began = self.clock()
         waited = 0.0
         with self.waiters.enter(request.user_id) as waiter:
+            if timeout > 0 and self._is_up_to_date(request):
+                await self._acknowledge(request)
+                waited = await self._wait(waiter, timeout)
             while True:
                 answer, news = await self._now(request)
                 left = timeout - (self.clock() - began) / 1000
                 is_done = news or request.since is None or request.full_state
                 if is_done or left <= 0 or waiter.is_over:
                     return answer, waited
-                asleep_at = self.clock()
-                await waiter.sleep(left)
-                waited += (self.clock() - asleep_at) / 1000
+                waited += await self._wait(waiter, left)
+
+    async def _wait(self, waiter: Waiter, seconds: float) -> float:
+        """Until something may have happened; the seconds that it took."""
+        began = self.clock()
+        await waiter.sleep(seconds)
+        return (self.clock() - began) / 1000
+
+    def _is_up_to_date(self, request: SyncRequest) -> bool:
+        """Whether the client has everything up to this moment: then there is nothing to look for.
+
+        So it is with most of those who come back after an answer.
+        """
+        return not request.full_state and request.since == SyncToken(
+            self.stream.position, self.ephemeral.position, self.stream.position
+        )
+
+    async def _acknowledge(self, request: SyncRequest) -> None:
+        """Coming back with a token says that the to-device messages before it have arrived."""
+        position = self.stream.position
+        device_id = request.viewer.device_id
+        await self.parts.to_device.since(request.user_id, device_id, position, position)
 
     def _knows(self, token: SyncToken) -> bool:
         return (

@@ -139,9 +139,11 @@ class Route:
     upload: bool = False
     """The body is a file, not JSON."""
 
-    @property
-    def operation(self) -> str:
-        """Its name in metrics and logs: the method and the path without the prefix."""
+    operation: str = field(init=False)
+    """Its name in metrics and logs: the method and the path without the prefix."""
+
+    @operation.default
+    def _name(self) -> str:
         path = self.path.removeprefix("/_matrix/client/").removeprefix("/_matrix/")
         return f"{self.method} {path}"
 
@@ -158,6 +160,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
+        self._fixed: dict[tuple[str, str], Route] = {}
         for route in routes:
             self._add(route)
 
@@ -168,6 +171,9 @@ class Router:
             Unrecognized: nothing is there.
             MethodNotAllowed: something is there, but not under this method.
         """
+        fixed = self._fixed.get((method, path))
+        if fixed is not None:
+            return fixed, {}
         segments = _current_name(path).split("/")[1:]
         found = self._walk(self._root, segments, 0, ())
         if found is None:
@@ -193,6 +199,8 @@ class Router:
         if route.method in node.routes:
             raise ValueError(f"Two routes for {route.method} {route.path}")
         node.routes[route.method] = (route, tuple(names))
+        if not names:
+            self._fixed[route.method, route.path] = route
 
     def _walk(
         self, node: _Node, segments: list[str], index: int, values: tuple[str, ...]
@@ -237,7 +245,7 @@ def _plain(encoded: bytes, *, plus: bool = False) -> str:
     if plus:
         encoded = encoded.replace(b"+", b" ")
     try:
-        text = unquote_to_bytes(encoded).decode("utf-8")
+        text = (unquote_to_bytes(encoded) if b"%" in encoded else encoded).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidParam("The address of the request is not UTF-8") from None
     if "\0" in text:

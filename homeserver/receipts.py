@@ -10,6 +10,7 @@ from homeserver.account_data import AccountData
 from homeserver.clock import Clock
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.visibility import Visibility
 from schema.errors import Forbidden, InvalidParam, NotFound
 from storage import events, receipts
 from storage.receipts import UNTHREADED, Receipt, ReceiptMoved
@@ -98,10 +99,15 @@ class Receipts:
 
 
 class ReceiptsPart:
-    """What /sync says of receipts. Those that moved since the start are in memory."""
+    """What /sync says of receipts: of those at events that the person may see.
 
-    def __init__(self, store: Store) -> None:
+    Those that moved since the start are in memory.
+    """
+
+    def __init__(self, store: Store, rooms: RoomCache, visibility: Visibility) -> None:
         self._store = store
+        self._rooms = rooms
+        self._visibility = visibility
         self._floor = 0
         self._recent: dict[str, dict[tuple[str, str, str], Receipt]] = defaultdict(dict)
         self._newest: dict[str, int] = {}
@@ -140,7 +146,14 @@ class ReceiptsPart:
         for receipt in found:
             if receipt.receipt_type == READ or receipt.user_id == user_id:
                 by_room[receipt.room_id].append(receipt)
-        return {room: {"ephemeral": receipt_events(moved)} for room, moved in by_room.items()}
+        sections = {}
+        for room_id, moved in by_room.items():
+            room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
+            sight = await self._visibility.sight(room, user_id)
+            seen = [receipt for receipt in moved if sight.sees(receipt.seq)]
+            if seen:
+                sections[room_id] = {"ephemeral": receipt_events(seen)}
+        return sections
 
     async def _moved(self, rooms: Collection[str], since: int, upto: int) -> list[Receipt]:
         if since < self._floor:

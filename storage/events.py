@@ -55,6 +55,13 @@ class Event:
         """Whether its content was taken away."""
         return self.unsigned.startswith('"redacted_because"')
 
+    @property
+    def redaction(self) -> str:
+        """The id of the redaction that took its content away; empty if it has its content."""
+        because = orjson.loads(f"{{{self.unsigned}}}").get("redacted_because", {})
+        event_id: str = because.get("event_id", "")
+        return event_id
+
 
 _COLUMNS = (
     "position, room_id, seq, event_id, type, sender, state_key, origin_server_ts, json, unsigned,"

@@ -414,3 +414,28 @@ class HistoryTest(Neighbours):
         await self.bob.join(room)
         answer = await self.bob.ask("GET", f"/rooms/{room}/members?at={meanwhile}")
         self.assertNotIn(carol.id, [event["state_key"] for event in answer["chunk"]])
+
+    async def test_a_receipt_at_an_event_out_of_sight_is_not_told(self) -> None:
+        hidden = {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}
+        room = await self.alice.create_room(preset="public_chat", initial_state=[hidden])
+        before = await self.alice.say(room, "before")
+        await self.alice.ask("POST", f"/rooms/{room}/receipt/m.read/{before}")
+        await self.bob.join(room)
+        section = (await self.bob.sync())["rooms"]["join"][room]
+        self.assertNotIn(before, str(section))
+        after = await self.alice.say(room, "after")
+        await self.alice.ask("POST", f"/rooms/{room}/receipt/m.read/{after}")
+        (receipt,) = (await self.bob.sync())["rooms"]["join"][room]["ephemeral"]["events"]
+        self.assertEqual([*receipt["content"]], [after])
+
+    async def test_who_has_left_does_not_hear_why_something_was_redacted_since(self) -> None:
+        room = await self.alice.create_room(preset="public_chat")
+        await self.bob.join(room)
+        said = await self.alice.say(room, "said")
+        await self.bob.ask("POST", f"/rooms/{room}/leave")
+        path = f"/rooms/{room}/redact/{said}/{self.alice.transaction()}"
+        await self.alice.ask("PUT", path, {"reason": "not for Bob"})
+        for reader, hears in ((self.bob, False), (self.alice, True)):
+            event = await reader.ask("GET", f"/rooms/{room}/event/{said}")
+            told = "redacted_because" in event["unsigned"]
+            self.assertEqual((event["content"], told), ({}, hears))

@@ -88,7 +88,9 @@ class Line:
                 for (event_type, _), event_id in state.items()
                 if event_type.removeprefix("m.room.") in (*STRIPPED, "member")
             }
-        # What was redacted quotes the redaction.
+        if self.membership != "join":
+            return told
+        # What was redacted quotes the redaction, to whoever is inside.
         redactions = (event for event in self.events if event["type"] == "m.room.redaction")
         return told | {e["event_id"] for e in redactions if e["content"]["redacts"] in told}
 

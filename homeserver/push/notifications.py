@@ -48,7 +48,7 @@ class Notifications:
                         viewer.user_id, room, event, highlight=bool(notified.highlight)
                     ),
                     "event": client_event(
-                        event, viewer, self.clock(), with_room_id=False, with_past=False
+                        event, viewer, self.clock(), with_room_id=False, with_quotes=False
                     ),
                     "read": places.cover(event, notified.thread_id),
                     "room_id": event.room_id,

@@ -27,17 +27,17 @@ def client_event(
     *,
     membership: str | None = None,
     with_room_id: bool = True,
-    with_past: bool = True,
+    with_quotes: bool = True,
     relations: str | None = None,
 ) -> orjson.Fragment:
     """``event`` in the format of clients, ready to be put into an answer.
 
     ``membership`` is the viewer's at the time of the event, ``relations`` the JSON text of the
-    bundled aggregations. /sync leaves the room id out. ``with_past`` is False where the viewer
-    must not see what the event replaced (``Visibility.without_past``).
+    bundled aggregations. /sync leaves the room id out. ``with_quotes`` is False where the viewer
+    must not see what the event quotes (``Visibility.without_quotes``).
     """
     room_id = f',"room_id":"{event.room_id}"' if with_room_id else ""
-    unsigned = _unsigned(event, viewer, now, membership, with_past, relations)
+    unsigned = _unsigned(event, viewer, now, membership, with_quotes, relations)
     return orjson.Fragment(f"{event.json[:-1]}{room_id},{unsigned}}}")
 
 
@@ -49,7 +49,7 @@ def federation_event(
     now: int,
     *,
     membership: str | None = None,
-    with_past: bool = True,
+    with_quotes: bool = True,
     relations: str | None = None,
 ) -> orjson.Fragment:
     """``event`` as servers would exchange it in rooms of this version, with the same ``unsigned``
@@ -57,7 +57,7 @@ def federation_event(
     pdu = orjson.dumps(
         pdu_from(version, event.json, envelope, event.room_id), option=orjson.OPT_SORT_KEYS
     )
-    unsigned = _unsigned(event, viewer, now, membership, with_past, relations)
+    unsigned = _unsigned(event, viewer, now, membership, with_quotes, relations)
     return orjson.Fragment(f"{pdu.decode()[:-1]},{unsigned}}}")
 
 
@@ -66,14 +66,15 @@ def _unsigned(
     viewer: Viewer,
     now: int,
     membership: str | None,
-    with_past: bool,
+    with_quotes: bool,
     relations: str | None,
 ) -> str:
     parts = [f'"unsigned":{{"age":{max(0, now - event.origin_server_ts)}']
     if membership is not None:
         parts.append(f',"membership":"{membership}"')
-    if event.unsigned:
-        parts.append("," + (event.unsigned if with_past else _without_past(event.unsigned)))
+    stored = event.unsigned if with_quotes else _without_quotes(event.unsigned)
+    if stored:
+        parts.append(f",{stored}")
     if (
         event.txn_id is not None
         and event.sender == viewer.user_id
@@ -85,9 +86,9 @@ def _unsigned(
     return "".join((*parts, "}"))
 
 
-def _without_past(unsigned: str) -> str:
+def _without_quotes(unsigned: str) -> str:
     kept = orjson.loads(f"{{{unsigned}}}")
-    for key in ("prev_content", "prev_sender"):
+    for key in ("prev_content", "prev_sender", "redacted_because"):
         kept.pop(key, None)
     return orjson.dumps(kept).decode()[1:-1]
 

@@ -206,14 +206,14 @@ class History:
         """Events as the reader's device gets them, with bundled aggregations."""
         now = self.clock()
         bundles = await self.relations.bundles(viewer, chosen, sight)
-        without_past = await self.visibility.without_past(sight, viewer.user_id, chosen)
+        without_quotes = await self.visibility.without_quotes(sight, viewer.user_id, chosen)
         return [
             client_event(
                 event,
                 viewer,
                 now,
                 membership=sight.membership_at(event.seq),
-                with_past=event.event_id not in without_past,
+                with_quotes=event.event_id not in without_quotes,
                 relations=bundles.get(event.event_id),
             )
             for event in chosen

@@ -136,8 +136,7 @@ def _because(redaction: Event, target: Event) -> str:
 
 def _quotes(event: Event, redaction: Event) -> bool:
     """Whether an event that was redacted names this redaction."""
-    because = orjson.loads(f"{{{event.unsigned}}}").get("redacted_because", {})
-    return bool(because.get("event_id") == redaction.event_id)
+    return event.redaction == redaction.event_id
 
 
 def _text(value: str) -> str:

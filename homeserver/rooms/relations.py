@@ -16,7 +16,7 @@ from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import Viewer, client_event
 from homeserver.rooms.room import Room
-from homeserver.rooms.visibility import Sight, Visibility
+from homeserver.rooms.visibility import EVER, Sight, Visibility
 from homeserver.sync.token import SyncToken, parse_room_token, room_token
 from schema.errors import BadRequest, DuplicateAnnotation, Forbidden, NotFound
 from storage import events, relations
@@ -279,10 +279,15 @@ def _recency(edit: Child) -> tuple[int, str]:
 def _shown(
     event: Event, viewer: Viewer, sight: Sight, now: int, bundle: str | None = None
 ) -> orjson.Fragment:
-    # What a state event replaced has no part in how events relate.
-    membership = sight.membership_at(event.seq)
+    # What a state event replaced has no part in how events relate, and only members hear of
+    # redactions, whenever those came.
     return client_event(
-        event, viewer, now, membership=membership, with_past=False, relations=bundle
+        event,
+        viewer,
+        now,
+        membership=sight.membership_at(event.seq),
+        with_quotes=event.is_redacted and sight.membership_at(EVER) == "join",
+        relations=bundle,
     )
 
 

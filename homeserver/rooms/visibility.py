@@ -7,7 +7,7 @@ visibility.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import frozen
 
@@ -113,30 +113,37 @@ class Visibility:
             raise Forbidden("You are not a member of this room")
         return sight
 
-    async def without_past(
-        self, sight: Sight, user_id: str, chosen: Iterable[Event]
+    async def without_quotes(
+        self, sight: Sight, user_id: str, chosen: Collection[Event]
     ) -> Collection[str]:
-        """Those of some state events, by their ids, that replaced what ``user_id`` may not see.
+        """Those of some events, by their ids, that quote in ``unsigned`` what is out of sight.
 
-        They are shown without ``prev_content`` (client-server API, "Room event format"). What was
-        part of the room's state at a moment that the person sees was shown to them, and they are
-        told of all their own memberships.
+        They are shown without it. State quotes what it replaced (client-server API, "Room event
+        format"): what was part of the room's state at a moment that the person sees was shown to
+        them, and they are told of all their own memberships. A redacted event quotes its
+        redaction: whoever is outside the room now hears of none that came after they had gone.
         """
-        doubtful = [
-            event
+        replaced = {
+            event.event_id: (event.replaced, event.seq - 1)
             for event in chosen
             if event.quotes_past
             and not sight.sees(event.seq - 1)
             and not (event.type == _MEMBER and event.state_key == user_id)
-        ]
-        if not doubtful:
+        }
+        is_outside = sight.membership_at(EVER) != "join"
+        redacted = {e.event_id: e.redaction for e in chosen if is_outside and e.is_redacted}
+        if not replaced and not redacted:
             return ()
-        replaced = {event.event_id: event.replaced for event in doubtful}
-        seqs = await self._store.read(lambda txn: events.seqs(txn, replaced.values()))
+        quoted = [*(event_id for event_id, _ in replaced.values()), *redacted.values()]
+        seqs = await self._store.read(lambda txn: events.seqs(txn, quoted))
         return {
-            event.event_id
-            for event in doubtful
-            if not sight.sees_some_of(seqs.get(replaced[event.event_id], event.seq), event.seq - 1)
+            event_id
+            for event_id, (old, last) in replaced.items()
+            if not sight.sees_some_of(seqs.get(old, EVER), last)
+        } | {
+            event_id
+            for event_id, redaction in redacted.items()
+            if not sight.sees(seqs.get(redaction, EVER))
         }
 
 

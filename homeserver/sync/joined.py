@@ -124,17 +124,17 @@ class RoomView:
         self, request: SyncRequest, room: Room, wanted: Sequence[Event], sight: Sight | None
     ) -> Callable[..., orjson.Fragment]:
         """What turns the events of an answer into the format that the filter asks for."""
-        without_past: Collection[str] = ()
-        if any(event.quotes_past for event in wanted):
+        without_quotes: Collection[str] = ()
+        if any(event.quotes_past or event.is_redacted for event in wanted):
             sight = sight or await self.visibility.sight(room, request.user_id)
-            without_past = await self.visibility.without_past(sight, request.user_id, wanted)
+            without_quotes = await self.visibility.without_quotes(sight, request.user_id, wanted)
         envelopes = None
         if request.filter.event_format == "federation":
             envelopes = await self.timelines.envelopes(wanted)
         now = self.clock()
 
         def write(event: Event, **more: Any) -> orjson.Fragment:
-            more["with_past"] = event.event_id not in without_past
+            more["with_quotes"] = event.event_id not in without_quotes
             if envelopes is None:
                 return client_event(event, request.viewer, now, with_room_id=False, **more)
             envelope = envelopes[event.event_id]

@@ -180,10 +180,10 @@ class OldSync:
             for event in found:
                 sight = await self._sight(viewer.user_id, joined, event)
                 if sight is not None:
-                    past = await self.history.visibility.without_past(
+                    past = await self.history.visibility.without_quotes(
                         sight, viewer.user_id, [event]
                     )
-                    chunk.append(client_event(event, viewer, self.clock(), with_past=not past))
+                    chunk.append(client_event(event, viewer, self.clock(), with_quotes=not past))
             if len(found) < PAGE:
                 return chunk, evolve(token, position=now.position)
             at = found[-1].position

@@ -45,6 +45,7 @@ class Store:
         self._stream = stream
         self._meter = meter
         self._mine = local()
+        self._is_closed = False
         self._connections: list[Any] = []
         self._readers = ThreadPool(engine.readers, engine.readers, name="hearth-readers")
         self._writer = ThreadPool(1, 1, name="hearth-writer")
@@ -67,6 +68,7 @@ class Store:
 
     def close(self) -> None:
         """Finish what has been started, then let go of the database. Blocks."""
+        self._is_closed = True
         self._writer.stop()
         self._readers.stop()
         self._committer.close()
@@ -92,8 +94,9 @@ class Store:
         """Run ``work`` on a reader's thread and return its value.
 
         Raises:
-            Unavailable: the database cannot be reached.
+            Unavailable: the database cannot be reached, or the server has stopped.
         """
+        self._check_open()
         began = perf_counter()
         value, queries = await deferToThreadPool(self._reactor, self._readers, self._read, work)
         self._meter.database("read", queries, perf_counter() - began)
@@ -106,9 +109,11 @@ class Store:
         A started write ends even if nobody waits for it any more.
 
         Raises:
-            Unavailable: the database cannot be reached, or too much is waiting.
+            Unavailable: the database cannot be reached, too much is waiting, or the server has
+                stopped.
             whatever ``work`` raises; nothing of it is stored then.
         """
+        self._check_open()
         began = perf_counter()
         written = await self._committer.submit(work)
         self._meter.database("write", written.queries, perf_counter() - began)
@@ -116,6 +121,11 @@ class Store:
             raise written.error
         value: T = written.value
         return value
+
+    def _check_open(self) -> None:
+        # The threads are gone: whoever waited for them would wait for ever.
+        if self._is_closed:
+            raise Unavailable("The server has stopped")
 
     # From here on: on a reader's thread.
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from schema.errors import Unavailable
 from tests.following import Follower
 from tests.postgres_instance import PostgresInstance, binaries
 from tests.processes import ServerProcess
@@ -92,6 +93,18 @@ class FaultTest(WireTest):
         whole = [event["event_id"] for event in page["chunk"]][::-1]
         self.assertEqual(seen, whole[len(whole) - len(seen) :])
         self.assertEqual(Counter(bodies(page["chunk"])), Counter([*expected, last]))
+
+
+class StoppedTest(WireTest):
+    """A server that has stopped."""
+
+    async def test_whoever_comes_too_late_is_refused_and_does_not_wait(self) -> None:
+        server = await self.server()
+        store = server.app.storage.store
+        await server.stop()
+        for ask in (store.read, store.write):
+            with self.assertRaises(Unavailable):
+                await ask(lambda txn: None)
 
 
 class DoubtfulCommitTest(FaultTest):

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.ignored_people import check_ignore_list
 from schema.errors import BadJson, MethodForbidden, NotFound, TooLarge
 from storage import account_data
 from storage.account_data import AccountDataSet, Datum
@@ -54,11 +55,16 @@ class AccountData:
         if not data_type or len(data_type) > MAX_TYPE:
             raise BadJson(f"A type of account data has 1 to {MAX_TYPE} characters")
         json = orjson.dumps(content).decode()
+        check_ignore_list(data_type, json)
         if account_data.size(txn, user_id) + len(json) > MAX_TOTAL:
             raise TooLarge(f"One person's account data has at most {MAX_TOTAL} bytes")
         position = txn.position()
         account_data.put(txn, user_id, Datum(room_id, data_type, json, position))
-        txn.announce(AccountDataSet(position=position, users=(user_id,), room_id=room_id))
+        txn.announce(
+            AccountDataSet(
+                position=position, users=(user_id,), room_id=room_id, type=data_type, json=json
+            )
+        )
 
     def forget(self, txn: WriteTransaction, user_id: str, erase: bool) -> None:
         """Inside a transaction: nobody will ask for it any more, the account ends."""

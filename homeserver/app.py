@@ -311,6 +311,7 @@ def _follow(
     for follower in (
         rooms.cache.follow,
         rooms.suspensions.follow,
+        rooms.ignored.follow,
         rooms.memberships.follow,
         rooms.hidden.follow,
         rooms.push.spans.follow,
@@ -343,6 +344,7 @@ def _gauges(
     sizes: dict[str, Sized] = {
         "rooms": rooms.cache,
         "suspensions": rooms.suspensions,
+        "ignored_people": rooms.ignored,
         "memberships": rooms.memberships,
         "hidden_rooms": rooms.hidden,
         "visibility": rooms.visibility,

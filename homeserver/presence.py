@@ -8,6 +8,7 @@ from attrs import Factory, define
 from twisted.internet.task import LoopingCall
 
 from homeserver.clock import Clock
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.profiles import ProfileChanged
 from homeserver.sync.ephemeral import Ephemeral
 from schema.errors import Forbidden, InvalidParam
@@ -44,11 +45,13 @@ class Presence:
         clock: Clock,
         ephemeral: Ephemeral,
         sharing: Callable[[str], Collection[str]],
+        ignored: IgnoredPeople,
     ) -> None:
         """``sharing`` tells who shares a room with a person, the person included."""
         self._clock = clock
         self._ephemeral = ephemeral
         self._sharing = sharing
+        self._ignored = ignored
         self._people: dict[str, _Person] = {}
         self._changes: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)
         self._forgotten = ephemeral.position
@@ -117,7 +120,7 @@ class Presence:
         """As a part of /sync."""
         if since is not None and (not self._changes or self._changes[-1][0] <= since):
             return {}, False
-        sharing = self._sharing(user_id)
+        sharing = set(self._sharing(user_id)) - self._ignored.of(user_id)
         if since is None or since < self._forgotten:
             changed = {
                 other

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from homeserver.account_data import AccountData
 from homeserver.clock import Clock
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.visibility import Visibility
@@ -104,10 +105,13 @@ class ReceiptsPart:
     Those that moved since the start are in memory.
     """
 
-    def __init__(self, store: Store, rooms: RoomCache, visibility: Visibility) -> None:
+    def __init__(
+        self, store: Store, rooms: RoomCache, visibility: Visibility, ignored: IgnoredPeople
+    ) -> None:
         self._store = store
         self._rooms = rooms
         self._visibility = visibility
+        self._ignored = ignored
         self._floor = 0
         self._recent: dict[str, dict[tuple[str, str, str], Receipt]] = defaultdict(dict)
         self._newest: dict[str, int] = {}
@@ -142,9 +146,11 @@ class ReceiptsPart:
         if fresh:
             found = [receipt for receipt in found if receipt.room_id not in fresh]
             found += await self._store.read(lambda txn: receipts.in_rooms(txn, fresh, 0, upto))
+        ignored = self._ignored.of(user_id)
         by_room: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in found:
-            if receipt.receipt_type == READ or receipt.user_id == user_id:
+            is_public = receipt.receipt_type == READ and receipt.user_id not in ignored
+            if is_public or receipt.user_id == user_id:
                 by_room[receipt.room_id].append(receipt)
         sections = {}
         for room_id, moved in by_room.items():

@@ -1,11 +1,12 @@
 """Typing notices: who is typing in which room. In memory only; they end by themselves."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.base import DelayedCall
 
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.sync.ephemeral import Ephemeral
@@ -29,11 +30,13 @@ class TypingNotices:
         ephemeral: Ephemeral,
         rooms: RoomCache,
         joined: Callable[[str], Collection[str]],
+        ignored: IgnoredPeople,
     ) -> None:
         self._reactor = reactor
         self._ephemeral = ephemeral
         self._rooms = rooms
         self._joined = joined
+        self._ignored = ignored
         self._typing: dict[str, _Room] = {}
 
     def __len__(self) -> int:
@@ -82,17 +85,22 @@ class TypingNotices:
         new: Collection[str],
     ) -> dict[str, dict[str, Any]]:
         """As a part of /sync in rooms."""
-        return {
-            room_id: {"ephemeral": [_event(room)]}
-            for room_id, room in self._typing.items()
-            if room_id in rooms
-            and (room.position > since if since is not None and room_id not in new else room.typing)
-        }
+        ignored = self._ignored.of(user_id)
+        found = {}
+        for room_id, room in self._typing.items():
+            if room_id not in rooms:
+                continue
+            typing = room.typing.keys() - ignored
+            if typing if since is None or room_id in new else room.position > since:
+                found[room_id] = {"ephemeral": [_event(typing)]}
+        return found
 
     def changed(self, after: int) -> dict[str, dict[str, Any]]:
         """In which rooms something changed after a number, as the events that say who types."""
         return {
-            room_id: _event(room) for room_id, room in self._typing.items() if room.position > after
+            room_id: _event(room.typing)
+            for room_id, room in self._typing.items()
+            if room.position > after
         }
 
     async def _check_joined(self, requester: Requester, room_id: str) -> None:
@@ -113,5 +121,5 @@ class TypingNotices:
         room.position = self._ephemeral.changed(self._joined(room_id))
 
 
-def _event(room: _Room) -> dict[str, Any]:
-    return {"type": "m.typing", "content": {"user_ids": sorted(room.typing)}}
+def _event(people: Iterable[str]) -> dict[str, Any]:
+    return {"type": "m.typing", "content": {"user_ids": sorted(people)}}

@@ -11,6 +11,8 @@ class AccountDataSet(Change):
     """Somebody's account data changed; ``room_id`` is empty if it is about no room."""
 
     room_id: str
+    type: str
+    json: str
 
 
 @frozen
@@ -46,6 +48,14 @@ def find(txn: Transaction, user_id: str, room_id: str, data_type: str) -> str | 
         data_type,
     )
     return json
+
+
+def of_type(txn: Transaction, data_type: str) -> list[tuple[str, str]]:
+    """Everybody's data of one type that is about no room: the person, and the JSON text."""
+    rows = txn.all(
+        "SELECT user_id, json FROM account_data WHERE room_id = '' AND type = ?", data_type
+    )
+    return [(user_id, json) for user_id, json in rows]
 
 
 def size(txn: Transaction, user_id: str) -> int:

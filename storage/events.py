@@ -253,11 +253,13 @@ def since(txn: Transaction, after: int, upto: int, limit: int) -> list[Event]:
 
 @frozen
 class Moment:
-    """When an event came."""
+    """When an event came, and from whom."""
 
     origin_server_ts: int
     seq: int
     event_id: str
+    sender: str
+    state_key: str | None
 
 
 def moments_from(
@@ -265,7 +267,7 @@ def moments_from(
 ) -> list[Moment]:
     """Events with ``first <= seq <= last``, by time and number, from this time and number on."""
     rows = txn.all(
-        "SELECT origin_server_ts, seq, event_id FROM events WHERE room_id = ?"
+        "SELECT origin_server_ts, seq, event_id, sender, state_key FROM events WHERE room_id = ?"
         " AND (origin_server_ts, seq) >= (?, ?) AND seq >= ? AND seq <= ?"
         " ORDER BY origin_server_ts, seq LIMIT ?",
         room_id,
@@ -283,7 +285,7 @@ def moments_upto(
 ) -> list[Moment]:
     """The same backwards, up to this time and number."""
     rows = txn.all(
-        "SELECT origin_server_ts, seq, event_id FROM events WHERE room_id = ?"
+        "SELECT origin_server_ts, seq, event_id, sender, state_key FROM events WHERE room_id = ?"
         " AND (origin_server_ts, seq) <= (?, ?) AND seq >= ? AND seq <= ?"
         " ORDER BY origin_server_ts DESC, seq DESC LIMIT ?",
         room_id,

@@ -5,7 +5,7 @@ notify and highlight). ``push_differences`` and ``push_personal`` hold only what
 of what it is and what it would be without that row: so counts are plain sums.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from attrs import frozen
 
@@ -277,30 +277,50 @@ def places(txn: Transaction, user_id: str, room_ids: Iterable[str]) -> list[Row]
     )
 
 
-def unread(txn: Transaction, user_id: str, room_ids: Iterable[str]) -> list[Unread]:
-    """What a person has not read, by room and thread; nothing where all is read."""
+def unread(
+    txn: Transaction, user_id: str, room_ids: Iterable[str], ignored: Collection[str]
+) -> list[Unread]:
+    """What a person has not read, by room and thread; nothing where all is read.
+
+    What ``ignored`` people have sent does not count.
+    """
+    others = ""
+    if ignored:
+        # Only then: whoever ignores nobody is counted without reading the events themselves.
+        others = (
+            " AND EXISTS (SELECT 1 FROM events o WHERE o.room_id = c.room_id AND o.seq = c.seq"
+            f" AND o.sender NOT IN ({_marks(ignored)}))"
+        )
     rows = txn.among(
         f"WITH {_PLACES}, floor AS (SELECT room_id, seq, 1 AS is_joined FROM place"
         f" WHERE thread_id = ''), counted AS ({_COUNTED})"
         " SELECT c.room_id, c.thread_id, SUM(c.notify), SUM(c.highlight), MAX(c.seq)"
         " FROM counted c LEFT JOIN place t ON t.room_id = c.room_id AND t.thread_id = c.thread_id"
-        " WHERE c.seq > COALESCE(t.seq, 0) GROUP BY c.room_id, c.thread_id",
+        f" WHERE c.seq > COALESCE(t.seq, 0){others} GROUP BY c.room_id, c.thread_id",
         room_ids,
         user_id,
         user_id,
         user_id,
         user_id,
         user_id,
+        *ignored,
     )
     return [Unread(*row) for row in rows]
 
 
 def notified(
-    txn: Transaction, user_id: str, before: int, limit: int, *, highlights: bool
+    txn: Transaction,
+    user_id: str,
+    ignored: Collection[str],
+    before: int,
+    limit: int,
+    *,
+    highlights: bool,
 ) -> list[Notified]:
     """The newest events before a position of which a person was notified, newest first.
 
-    Of the rooms that they are in since they joined, and the invitations that they have.
+    Of the rooms that they are in since they joined, and the invitations that they have; without
+    what ``ignored`` people have sent.
     """
     rows = txn.all(
         "WITH floor AS (SELECT m.room_id, p.seq, 1 AS is_joined FROM members m"
@@ -312,7 +332,8 @@ def notified(
         " WHERE position < ? GROUP BY position, thread_id"
         " HAVING SUM(notify) > 0 AND SUM(highlight) >= ?)"
         " SELECT f.position, e.event_id, f.thread_id, f.highlight FROM found f"
-        " JOIN events e ON e.position = f.position WHERE e.sender <> ?"
+        " JOIN events e ON e.position = f.position"
+        f" WHERE e.sender NOT IN ({_marks([user_id, *ignored])})"
         " ORDER BY f.position DESC LIMIT ?",
         user_id,
         user_id,
@@ -321,9 +342,14 @@ def notified(
         before,
         int(highlights),
         user_id,
+        *ignored,
         limit,
     )
     return [Notified(*row) for row in rows]
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def remove_person(txn: WriteTransaction, user_id: str) -> None:

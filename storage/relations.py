@@ -1,9 +1,6 @@
-"""Events by what they relate to.
+"""Events by what they relate to, as far as whoever asks is shown them."""
 
-Whoever asks sees only stretches of a room, given as first and last numbers of events: at least one.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -11,9 +8,31 @@ from attrs import frozen
 
 from storage.transaction import Transaction
 
-Stretches = Sequence[tuple[int, int]]
+
+@frozen
+class Shown:
+    """Stretches of a room, as first and last numbers of events: at least one. Less ``ignored``."""
+
+    stretches: Sequence[tuple[int, int]]
+    ignored: Collection[str] = ()
+    """Of these people only state is shown."""
+
+    @property
+    def tables(self) -> str:
+        """What ``_VISIBLE`` and ``_SHOWN`` look into; takes the parameters."""
+        seen = ", ".join(["(?, ?)"] * len(self.stretches))
+        # A table has at least one row, and nobody is called like this.
+        ignored = ", ".join(["('')", *["(?)"] * len(self.ignored)])
+        return f"seen (first_seq, last_seq) AS (VALUES {seen}), ignored (who) AS (VALUES {ignored})"
+
+    @property
+    def parameters(self) -> list[int | str]:
+        """For ``tables``."""
+        return [*(number for stretch in self.stretches for number in stretch), *self.ignored]
+
 
 _VISIBLE = "EXISTS (SELECT 1 FROM seen WHERE e.seq BETWEEN seen.first_seq AND seen.last_seq)"
+_SHOWN = f"{_VISIBLE} AND (e.state_key IS NOT NULL OR e.sender NOT IN (SELECT who FROM ignored))"
 
 # The key of an object cannot be found inside of a text: there its quotes would be escaped.
 _WELL_FORMED_EDIT = (
@@ -38,7 +57,7 @@ class Child:
 
 
 def bundled(
-    txn: Transaction, room_id: str, event_ids: Iterable[str], user_id: str, stretches: Stretches
+    txn: Transaction, room_id: str, event_ids: Iterable[str], user_id: str, shown: Shown
 ) -> list[Child]:
     """Of each event the thread, the references and the well-formed edits, oldest first."""
     rows = txn.among(
@@ -46,11 +65,11 @@ def bundled(
         WITH related AS (
             SELECT * FROM events WHERE relates_to IN (??) AND room_id = ?
                 AND rel_type IN ('m.thread', 'm.reference', 'm.replace')
-        ), {_seen(stretches)}, found AS (
+        ), {shown.tables}, found AS (
             SELECT e.relates_to, e.rel_type, MAX(e.seq) AS seq,
                 COUNT(*) AS total, MAX(CASE WHEN e.sender = ? THEN 1 ELSE 0 END) AS has_own
             FROM related e
-            WHERE {_VISIBLE} AND (e.rel_type <> 'm.replace' OR {_WELL_FORMED_EDIT})
+            WHERE {_SHOWN} AND (e.rel_type <> 'm.replace' OR {_WELL_FORMED_EDIT})
             GROUP BY e.relates_to, e.rel_type,
                 CASE e.rel_type WHEN 'm.thread' THEN 0 ELSE e.seq END
         )
@@ -61,7 +80,7 @@ def bundled(
         """,
         event_ids,
         room_id,
-        *_numbers(stretches),
+        *shown.parameters,
         user_id,
         room_id,
     )
@@ -75,7 +94,7 @@ def descendants(
     rel_type: str | None,
     event_type: str | None,
     depth: int,
-    stretches: Stretches,
+    shown: Shown,
     backwards: bool,
     limit: int,
 ) -> list[str]:
@@ -85,18 +104,19 @@ def descendants(
     """
     rows = txn.all(
         f"""
-        WITH RECURSIVE {_seen(stretches)}, family (event_id, seq, depth) AS (
-            SELECT event_id, seq, 0 FROM events WHERE event_id = ? AND room_id = ?
+        WITH RECURSIVE {shown.tables}, family (event_id, seq, sender, state_key, depth) AS (
+            SELECT event_id, seq, sender, state_key, 0 FROM events
+            WHERE event_id = ? AND room_id = ?
             UNION ALL
-            SELECT e.event_id, e.seq, family.depth + 1
+            SELECT e.event_id, e.seq, e.sender, e.state_key, family.depth + 1
             FROM family JOIN events e ON e.relates_to = family.event_id
             WHERE family.depth < ? AND e.room_id = ?
                 AND e.rel_type = COALESCE(?, e.rel_type) AND e.type = COALESCE(?, e.type)
         )
-        SELECT e.event_id FROM family e WHERE e.depth > 0 AND {_VISIBLE}
+        SELECT e.event_id FROM family e WHERE e.depth > 0 AND {_SHOWN}
         ORDER BY e.seq {"DESC" if backwards else "ASC"} LIMIT ?
         """,
-        *_numbers(stretches),
+        *shown.parameters,
         event_id,
         room_id,
         depth,
@@ -114,18 +134,19 @@ def threads(
     user_id: str,
     only_own: bool,
     upto: int,
-    stretches: Stretches,
+    shown: Shown,
     limit: int,
 ) -> list[tuple[str, int]]:
     """Roots of threads and the numbers of their newest events, up to ``upto``; newest first.
 
+    A root may be a message of somebody ignored: what others have answered is shown all the same.
     ``only_own`` leaves out the threads to which ``user_id`` has sent nothing.
     """
     rows = txn.all(
         f"""
-        WITH {_seen(stretches)}, latest (root_id, seq, has_own) AS (
+        WITH {shown.tables}, latest (root_id, seq, has_own) AS (
             SELECT e.relates_to, MAX(e.seq), MAX(CASE WHEN e.sender = ? THEN 1 ELSE 0 END)
-            FROM events e WHERE e.room_id = ? AND e.rel_type = 'm.thread' AND {_VISIBLE}
+            FROM events e WHERE e.room_id = ? AND e.rel_type = 'm.thread' AND {_SHOWN}
             GROUP BY e.relates_to
         )
         SELECT e.event_id, latest.seq
@@ -134,7 +155,7 @@ def threads(
             AND (? = 0 OR latest.has_own = 1 OR e.sender = ?)
         ORDER BY latest.seq DESC LIMIT ?
         """,
-        *_numbers(stretches),
+        *shown.parameters,
         user_id,
         room_id,
         room_id,
@@ -159,11 +180,3 @@ def annotations(
         event_type,
     )
     return [orjson.loads(json)["content"] for (json,) in rows]
-
-
-def _seen(stretches: Stretches) -> str:
-    return f"seen (first_seq, last_seq) AS (VALUES {', '.join(['(?, ?)'] * len(stretches))})"
-
-
-def _numbers(stretches: Stretches) -> list[int]:
-    return [number for stretch in stretches for number in stretch]

@@ -43,6 +43,8 @@ class Query:
     """Some of body, name and topic."""
     senders: Collection[str] | None
     not_senders: Collection[str]
+    ignored: Collection[str]
+    """Of these people only state is found."""
     has_url: bool | None
     upto: int
     """Nothing counts that is later on the stream, edits neither."""
@@ -159,6 +161,9 @@ def _hits(txn: Transaction, query: Query) -> tuple[str, list[object]]:
     if query.not_senders:
         conditions.append(f"t.sender NOT IN ({_marks(query.not_senders)})")
         params += query.not_senders
+    if query.ignored:
+        conditions.append(f"(t.key <> 'body' OR t.sender NOT IN ({_marks(query.ignored)}))")
+        params += query.ignored
     if query.has_url is not None:
         conditions.append("t.has_url = ?")
         params.append(int(query.has_url))

@@ -109,6 +109,32 @@ class PushDeliveryTest(WireTest):
         await self.alice.say(self.room, "c")
         self.assertEqual((await self.gateway.hears(4))[-1]["counts"], {"unread": 1})
 
+    async def test_nobody_is_told_of_whom_they_ignore(self) -> None:
+        carol = await self.hearth.person("carol")
+        await carol.join(self.room)
+        await self.set_pusher(self.bob)
+        await carol.say(self.room, "one")
+        self.assertEqual((await self.gateway.hears(1))[-1]["counts"], {"unread": 1})
+        self.gateway.status = 503
+        await carol.say(self.room, "two")
+        await self.gateway.until(lambda: self.gateway.asked >= 2)
+        path = f"/user/{self.bob.id}/account_data/m.ignored_user_list"
+        await self.bob.ask("PUT", path, {"ignored_users": {carol.id: {}}})
+        self.gateway.status = 200
+        told = (await self.gateway.hears(2))[-1]
+        self.assertEqual((told["counts"], told.get("event_id")), ({"unread": 0}, None))
+        await carol.say(self.room, "three")
+        await carol.create_room(invite=[self.bob.id])
+        await self.alice.say(self.room, "hello Bob")
+        told = (await self.gateway.hears(3))[-1]
+        self.assertEqual((self.texts(), told["counts"]), (["one", "hello Bob"], {"unread": 1}))
+        await self.settled()
+        await self.hearth.restart()
+        await carol.say(self.room, "four")
+        await self.alice.say(self.room, "good night")
+        await self.gateway.hears(4)
+        self.assertEqual(self.texts(), ["one", "hello Bob", "good night"])
+
     async def test_each_phone_is_told_and_nobody_elses(self) -> None:
         carol = await self.hearth.person("carol")
         await carol.join(self.room)

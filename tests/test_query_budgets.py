@@ -99,6 +99,19 @@ class QueryBudgets(WireTest):
         self.assertEqual(spent.answers, 1)
         self.check("sync at the live edge", spent.queries)
 
+    async def test_sync_at_the_live_edge_of_who_ignores_somebody(self) -> None:
+        bob, mallory = self.others[:2]
+        path = f"/user/{bob.id}/account_data/m.ignored_user_list"
+        await bob.ask("PUT", path, {"ignored_users": {mallory.id: {}}})
+        since = (await bob.sync())["next_batch"]
+        waiting: Deferred[dict[str, Any]] = ensureDeferred(bob.sync(since, timeout=30_000))
+        with Spent(self.hearth, SYNC) as spent:
+            await mallory.say(self.room, "boo")
+            event_id = await self.alice.say(self.room, "Hello")
+            answer = await waiting
+        self.assertEqual([event["event_id"] for event in timeline(answer, self.room)], [event_id])
+        self.check("sync at the live edge", spent.queries)
+
     async def test_sync_that_has_nothing_new(self) -> None:
         since = (await self.alice.sync())["next_batch"]
         self.check("sync with nothing new", await self.spent(SYNC, self.alice.sync(since)))

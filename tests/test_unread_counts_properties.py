@@ -31,6 +31,7 @@ from homeserver.bridges.queries import Queries
 from homeserver.bridges.services import Services
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import Signer
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.push.actions import Actions
 from homeserver.push.conditions import RoomFacts
 from homeserver.push.counts import PushCountsPart
@@ -164,6 +165,8 @@ class Server:
         self.spans.load()
         judge = Judge(variants, self.spans)
         clock = count(1).__next__
+        self.ignored = IgnoredPeople(store)
+        self.ignored.load()
         kinds, warden = Kinds(frozenset()), Suspensions(store)
         redact = Redact(judge, warden, Originals(store, clock, 7))
         journal = Journal(self.rooms, signer, clock, kinds, judge, warden, redact)
@@ -179,13 +182,16 @@ class Server:
             store, journal, membership, RoomSettings(), "hearth.example", services
         )
         self.send = Send(store, self.rooms, journal, exists, queries)
-        self.receipts = Receipts(store, self.rooms, AccountData(store), clock)
+        self.account_data = AccountData(store)
+        self.receipts = Receipts(store, self.rooms, self.account_data, clock)
         self.rules = PersonalRules(store, self.spans)
-        self.counts = PushCountsPart(store, self.spans, max_counters)
-        self.notifications = Notifications(store, self.rooms, Actions(self.spans), clock)
+        self.counts = PushCountsPart(store, self.spans, self.ignored, max_counters)
+        actions = Actions(self.spans)
+        self.notifications = Notifications(store, self.rooms, actions, self.ignored, clock)
         self.rooms.start_at(stream.position)
         self.counts.start_at(stream.position)
-        for follower in (self.rooms, memberships, self.spans, judge, self.counts):
+        caches = (self.rooms, memberships, self.spans, judge, self.ignored, self.counts)
+        for follower in caches:
             stream.follow(follower.follow)
 
     def head(self, room_id: str) -> Room:
@@ -218,6 +224,7 @@ class RoomModel:
     names: dict[str, str | None] = Factory(dict)
     events: list[Sent] = Factory(list)
     receipts: list[tuple[str, str | None, int]] = Factory(list)
+    ignored: dict[str, set[str]] = Factory(dict)
 
     def thread_of(self, relation: tuple[str, str] | None) -> str:
         for _ in range(4):
@@ -250,7 +257,7 @@ class RoomModel:
             for event in self.events
             if event.seq > self.joined[user_id]
             and event.verdicts.get(user_id, NOTHING)[0]
-            and event.sender != user_id
+            and event.sender not in {user_id, *self.ignored.get(user_id, ())}
         ]
 
     def counts(self, user_id: str) -> dict[str, tuple[int, int]]:
@@ -277,6 +284,7 @@ class World:
         self.users = [f"@{name}{number}:hearth.example" for name in NAMES]
         self.rulesets = dict.fromkeys(self.users, Ruleset())
         self.transactions = count(1)
+        self.ignored: dict[str, set[str]] = {}
         self.rooms = [self.new_room() for _ in ROOMS]
 
     def new_room(self) -> RoomModel:
@@ -285,7 +293,7 @@ class World:
         room_id = finish(
             self.server.store.write(lambda txn: self.server.create.make(txn, alice, wish))
         )
-        room = RoomModel(room_id, joined={alice: 2})
+        room = RoomModel(room_id, joined={alice: 2}, ignored=self.ignored)
         for user_id in self.users[1:]:
             self.join(user_id, room)
         return room
@@ -390,6 +398,12 @@ class World:
         finish(self.server.rules.change(user_id, lambda rules: change(self, rules)))
         self.rulesets[user_id] = change(self, self.rulesets[user_id])
 
+    def ignore(self, user_id: str, others: list[int]) -> None:
+        names = {self.users[index] for index in others}
+        content = {"ignored_users": {name: {} for name in names}}
+        finish(self.server.account_data.put(user_id, "", "m.ignored_user_list", content))
+        self.ignored[user_id] = names - {user_id}
+
     def restart(self) -> None:
         if self.server.store.txn is None:
             self.server = self.start()
@@ -460,6 +474,8 @@ class World:
                     is_highlight = bool(event.verdicts[user_id][1])
                     expected[event.event_id] = (is_highlight, room.is_read(user_id, event))
             for event in room.events:
+                if event.sender in room.ignored.get(user_id, ()):
+                    continue
                 if event.event_id == room.invited.get(user_id) and event.verdicts[user_id][0]:
                     expected[event.event_id] = (bool(event.verdicts[user_id][1]), False)
         for highlights in (False, True):
@@ -581,6 +597,7 @@ STEPS = st.one_of(
     st.tuples(st.just("change_rules"), PEOPLE, st.sampled_from(sorted(CHANGES))),
     st.tuples(st.just("redact"), PLACES, INDEXES),
     st.tuples(st.sampled_from(["leave", "join", "join", "invite"]), PEOPLE, PLACES),
+    st.tuples(st.just("ignore"), PEOPLE, st.lists(PEOPLE, max_size=2)),
     st.tuples(st.just("rename"), PEOPLE, PLACES, st.sampled_from(["bob", "cake"])),
     st.tuples(st.just("restart")),
 )
@@ -600,6 +617,7 @@ TEXT = {"body": "hello", "msgtype": "m.text"}
 HELLO: Step = ("say", 0, 0, "m.room.message", TEXT, None, 0, [])
 READ_BY_BOB = ("read", BOB, 0, 0, "m.read", "")
 LEAVE, JOIN = ("leave", BOB, 0), ("join", BOB, 0)
+IGNORE = ("ignore", BOB, [0])
 MUTE, UNMUTE = ("change_rules", BOB, "mute one"), ("change_rules", BOB, "as it was")
 
 
@@ -636,7 +654,7 @@ class UnreadCounts(TestCase):
                 arguments[1] = CHANGES[arguments[1]]
             elif name == "redact":
                 arguments[0] = world.rooms[arguments[0]]
-            elif name != "restart":
+            elif name not in ("restart", "ignore"):
                 arguments[1] = world.rooms[arguments[1]]
             getattr(world, name)(*arguments)
 
@@ -655,6 +673,8 @@ class UnreadCounts(TestCase):
     @example([([HELLO, MUTE, HELLO, UNMUTE, HELLO, MUTE, HELLO], "", [BOB])], 100, 64)
     @example([([MUTE], "", [BOB]), ([HELLO, UNMUTE], "", [BOB])], 100, 64)
     @example([([HELLO], "", []), ([MUTE, HELLO], "together", [BOB])], 100, 64)
+    @example([([HELLO], "", [BOB]), ([IGNORE, HELLO], "", [BOB])], 100, 64)
+    @example([([HELLO], "", [BOB]), ([IGNORE], "late", [BOB])], 1, 64)
     def test_are_those_of_the_slow_model(
         self, history: list[tuple[list[Step], str, list[int]]], max_counters: int, max_judged: int
     ) -> None:

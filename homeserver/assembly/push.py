@@ -9,6 +9,8 @@ from homeserver.assembly.database import Storage
 from homeserver.background import Background
 from homeserver.clock import system_clock
 from homeserver.config import Config
+from homeserver.ignored_people import IgnoredPeople
+from homeserver.invite_permission import InvitePermission
 from homeserver.push.actions import Actions
 from homeserver.push.counts import PushCountsPart
 from homeserver.push.delivery import PushDelivery
@@ -44,6 +46,8 @@ def assemble_push(
     storage: Storage,
     cache: RoomCache,
     memberships: Memberships,
+    ignored: IgnoredPeople,
+    invites: InvitePermission,
     egress: Egress,
     background: Background,
 ) -> Push:
@@ -53,7 +57,7 @@ def assemble_push(
     spans.load()
     seal = load_seal(config.data)
     pushers = Pushers(store, seal, system_clock)
-    counts = PushCountsPart(store, spans)
+    counts = PushCountsPart(store, spans, ignored)
     actions = Actions(spans)
     return Push(
         spans=spans,
@@ -61,7 +65,7 @@ def assemble_push(
         rules=PersonalRules(store, spans),
         rules_part=PushRulesPart(store),
         counts=counts,
-        notifications=Notifications(store, cache, actions, system_clock),
+        notifications=Notifications(store, cache, actions, ignored, system_clock),
         pushers=pushers,
         delivery=PushDelivery(
             reactor,
@@ -70,7 +74,7 @@ def assemble_push(
             pushers,
             memberships,
             spans,
-            Notices(cache, memberships, counts, actions),
+            Notices(cache, memberships, counts, actions, ignored, invites),
             egress,
             background,
             system_clock,

@@ -14,6 +14,8 @@ from homeserver.bridges.services import Services
 from homeserver.clock import system_clock
 from homeserver.config import Config
 from homeserver.directory import Directory
+from homeserver.ignored_people import IgnoredPeople
+from homeserver.invite_permission import InvitePermission
 from homeserver.media.uses import MediaUses
 from homeserver.moderation import Moderation
 from homeserver.profiles import Profiles
@@ -55,6 +57,8 @@ class Rooms:
     cache: RoomCache
     originals: Originals
     suspensions: Suspensions
+    ignored: IgnoredPeople
+    invites: InvitePermission
     memberships: Memberships
     visibility: Visibility
     timelines: Timelines
@@ -96,11 +100,16 @@ def assemble_rooms(
     suspensions.load()
     memberships = Memberships(store)
     memberships.load(storage.stream.position)
-    visibility = Visibility(store, memberships)
+    ignored = IgnoredPeople(store)
+    ignored.load()
+    invites = InvitePermission(ignored)
+    visibility = Visibility(store, memberships, ignored)
     timelines = Timelines(store, cache)
-    push = assemble_push(config, reactor, storage, cache, memberships, egress, background)
+    push = assemble_push(
+        config, reactor, storage, cache, memberships, ignored, invites, egress, background
+    )
     account_data = AccountData(store)
-    hidden = HiddenRooms(store)
+    hidden = HiddenRooms(store, ignored)
     hidden.load()
     originals = Originals(store, system_clock, config.rooms.keep_redacted_days)
     journal = Journal(
@@ -127,6 +136,8 @@ def assemble_rooms(
         cache=cache,
         originals=originals,
         suspensions=suspensions,
+        ignored=ignored,
+        invites=invites,
         memberships=memberships,
         visibility=visibility,
         timelines=timelines,

@@ -64,11 +64,11 @@ def assemble_syncing(
     store = storage.store
     waiters = Waiters(reactor, rooms.memberships.joined)
     ephemeral = Ephemeral(system_clock, waiters.wake)
-    presence = Presence(reactor, system_clock, ephemeral, rooms.memberships.sharing)
-    typing = TypingNotices(reactor, ephemeral, rooms.cache, rooms.memberships.joined)
+    presence = Presence(reactor, system_clock, ephemeral, rooms.memberships.sharing, rooms.ignored)
+    typing = TypingNotices(reactor, ephemeral, rooms.cache, rooms.memberships.joined, rooms.ignored)
     account_data = AccountDataPart(store)
     room_account_data = RoomAccountDataPart(store)
-    receipts = ReceiptsPart(store, rooms.cache, rooms.visibility)
+    receipts = ReceiptsPart(store, rooms.cache, rooms.visibility, rooms.ignored)
     lazy = LazyMembers()
     parts = Parts(
         durable=[device_lists, key_counts, account_data, rooms.push.rules_part],
@@ -86,6 +86,7 @@ def assemble_syncing(
         rooms.cache,
         rooms.memberships,
         rooms.hidden,
+        rooms.invites,
         RoomView(rooms.timelines, rooms.visibility, rooms.relations, lazy, system_clock),
         parts,
         system_clock,

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import Factory, define
 
+from homeserver.ignored_people import IgnoredPeople, is_ignore_list
 from homeserver.push.changes import Judged
 from homeserver.push.spans import Spans
 from homeserver.rooms.changes import EventAdded
@@ -24,6 +25,7 @@ from storage.transaction import Transaction
 
 MAX_COUNTERS = 50_000
 MAX_JUDGED = 64
+EVERY_ROOM = ""
 _READS = ("m.read", "m.read.private")
 
 
@@ -135,9 +137,12 @@ class _Recent:
 class PushCountsPart:
     """What /sync says of unread notifications ("Receiving notifications")."""
 
-    def __init__(self, store: Store, spans: Spans, max_counters: int = MAX_COUNTERS) -> None:
+    def __init__(
+        self, store: Store, spans: Spans, ignored: IgnoredPeople, max_counters: int = MAX_COUNTERS
+    ) -> None:
         self._store = store
         self._spans = spans
+        self._ignored = ignored
         self._max_counters = max_counters
         self._begun_at = 0
         self._recent: dict[str, _Recent] = {}
@@ -164,6 +169,8 @@ class PushCountsPart:
                 self._note_receipt(change.receipt)
             elif isinstance(change, EventAdded) and change.event.type == "m.room.member":
                 self._note_departure(change)
+            elif is_ignore_list(change):
+                self._begin_anew(change.users[0], change.position)
 
     async def counts(
         self, user_id: str, rooms: Collection[str], *, threads: bool = False
@@ -192,7 +199,8 @@ class PushCountsPart:
             else:
                 counters[room_id] = counter
         if missing:
-            summed = await self._store.read(lambda txn: _sum_up(txn, user_id, missing))
+            ignored = self._ignored.of(user_id)
+            summed = await self._store.read(lambda txn: _sum_up(txn, user_id, missing, ignored))
             for room_id, counter in summed.items():
                 self._keep(user_id, room_id, counter)
             counters |= summed
@@ -216,10 +224,13 @@ class PushCountsPart:
             return True
         if counter.upto < recent.begins_after:
             return False
+        ignored = self._ignored.of(user_id)
         for judged in recent.after(counter.upto):
             if judged.sender == user_id:
                 if not counter.read(judged.thread_id, judged.seq):
                     return False
+                continue
+            if judged.sender in ignored:
                 continue
             span = self._spans.find(user_id, judged.room_id)
             if span is not None and judged.judged_at <= span.since:
@@ -230,8 +241,12 @@ class PushCountsPart:
         return True
 
     def _keep(self, user_id: str, room_id: str, counter: Counter) -> None:
-        if self._moved.may_have_changed((user_id, room_id), counter.upto):
-            # It is right for the moment that was asked for, but a receipt has moved since.
+        if any(
+            self._moved.may_have_changed(key, counter.upto)
+            for key in ((user_id, room_id), (user_id, EVERY_ROOM))
+        ):
+            # It is right for the moment that was asked for, but a receipt has moved since, or the
+            # person has come to ignore somebody.
             return
         self._counters[user_id, room_id] = counter
         if len(self._counters) > self._max_counters:
@@ -245,6 +260,12 @@ class PushCountsPart:
             if counter is not None and not counter.read(receipt.thread_id, receipt.seq):
                 del self._counters[key]
 
+    def _begin_anew(self, user_id: str, position: int) -> None:
+        """Others count for this person from now on, also among what they have not read yet."""
+        self._moved.touch((user_id, EVERY_ROOM), position)
+        for key in [key for key in self._counters if key[0] == user_id]:
+            del self._counters[key]
+
     def _note_departure(self, change: EventAdded) -> None:
         """Whoever comes back begins anew."""
         event = change.event
@@ -254,7 +275,9 @@ class PushCountsPart:
             self._counters.pop((user_id, event.room_id), None)
 
 
-def _sum_up(txn: Transaction, user_id: str, room_ids: Collection[str]) -> dict[str, Counter]:
+def _sum_up(
+    txn: Transaction, user_id: str, room_ids: Collection[str], ignored: Collection[str]
+) -> dict[str, Counter]:
     position = push.stream_position(txn)
     counters: dict[str, Counter] = defaultdict(lambda: Counter(position))
     for room_id, thread_id, seq in push.places(txn, user_id, room_ids):
@@ -262,7 +285,7 @@ def _sum_up(txn: Transaction, user_id: str, room_ids: Collection[str]) -> dict[s
             counters[room_id].floor = seq
         else:
             counters[room_id].places[thread_id] = seq
-    for unread in push.unread(txn, user_id, room_ids):
+    for unread in push.unread(txn, user_id, room_ids, ignored):
         counters[unread.room_id].threads[unread.thread_id] = _Thread(
             unread.notify, unread.highlight, unread.newest
         )

@@ -7,7 +7,7 @@ told again, which gateways and clients know by the event id.
 """
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from federation_disabled.egress import Answer, Egress, EgressFailed, EgressRefused
 from homeserver.clock import Clock
+from homeserver.ignored_people import is_ignore_list
 from homeserver.push.changes import Judged, PushersChanged
 from homeserver.push.notices import Due, Notices
 from homeserver.push.pushers import Pushers
@@ -161,6 +162,8 @@ class PushDelivery:
                 self._redacted(change)
             elif isinstance(change, ReceiptMoved) and change.receipt.user_id in self._lines:
                 self._badge(change.receipt.user_id)
+            elif is_ignore_list(change):
+                self._badge(change.users[0])
 
     def _judged(self, judged: Judged, added: EventAdded) -> None:
         joined = self._memberships.joined(judged.room_id)
@@ -168,6 +171,8 @@ class PushDelivery:
         for user_id in concerned | (judged.by_person.keys() & self._owners()):
             if user_id == judged.sender:
                 self._badge(user_id)
+                continue
+            if self._notices.ignores(user_id, judged.sender):
                 continue
             span = self._spans.find(user_id, judged.room_id)
             verdict = judged.verdict(user_id, self._spans.variant(span).number)
@@ -218,7 +223,7 @@ class PushDelivery:
             loading.is_outdated = True
             while loading.is_outdated:
                 loading.is_outdated = False
-                stored, missed, read_at = await self._store.read(lambda txn: _read(txn, user_id))
+                stored, missed, read_at = await self._read(user_id)
         finally:
             del self._loading[user_id]
         before = self._lines.pop(user_id, {})
@@ -244,6 +249,10 @@ class PushDelivery:
             self._lines[user_id] = lines
         for line in lines.values():
             self._go_on(line)
+
+    async def _read(self, user_id: str) -> tuple[list[StoredPusher], list[Due], int]:
+        ignored = self._notices.ignored.of(user_id)
+        return await self._store.read(lambda txn: _read(txn, user_id, ignored))
 
     # One line.
 
@@ -338,12 +347,14 @@ def _rejected(answer: Answer) -> list[Any]:
     return rejected if isinstance(rejected, list) else []
 
 
-def _read(txn: Transaction, user_id: str) -> tuple[list[StoredPusher], list[Due], int]:
+def _read(
+    txn: Transaction, user_id: str, ignored: Collection[str]
+) -> tuple[list[StoredPusher], list[Due], int]:
     """Somebody's pushers, what they may have missed, oldest first, and as of which position."""
     stored = pushers.of_person(txn, user_id)
     position = push.stream_position(txn)
     since = min((each.since for each in stored), default=position)
-    found = push.notified(txn, user_id, position + 1, MOST_DUE, highlights=False)
+    found = push.notified(txn, user_id, ignored, position + 1, MOST_DUE, highlights=False)
     missed = [each for each in found[::-1] if each.position > since]
     sent = events.find_many(txn, [each.event_id for each in missed])
     due = [Due(sent[each.event_id], each.thread_id, bool(each.highlight)) for each in missed]

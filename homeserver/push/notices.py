@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.ignored_people import IgnoredPeople
+from homeserver.invite_permission import InvitePermission
 from homeserver.push.actions import Actions
 from homeserver.push.counts import PushCountsPart
 from homeserver.push.room_facts import display_name
@@ -34,18 +36,31 @@ class Notices:
     memberships: Memberships
     counts: PushCountsPart
     actions: Actions
+    ignored: IgnoredPeople
+    invites: InvitePermission
 
     async def unread(self, user_id: str) -> int:
         """How many notifications somebody has not read, invitations among them."""
-        standing = self.memberships.of(user_id).values()
+        standing = list(self.memberships.of(user_id).values())
         joined = [each.room_id for each in standing if each.membership == "join"]
         counts = await self.counts.counts(user_id, joined)
         unread = sum(each["unread_notifications"]["notification_count"] for each in counts.values())
-        return unread + sum(each.membership == "invite" for each in standing)
+        invited = [each.room_id for each in standing if each.membership == "invite"]
+        rooms = [await self.rooms.get(room_id) for room_id in invited]
+        return unread + sum(self._shows_invite(user_id, room) for room in rooms)
+
+    def ignores(self, user_id: str, sender: str) -> bool:
+        """Whether nothing of ``sender`` is to be told to somebody."""
+        return sender in self.ignored.of(user_id)
 
     async def is_read(self, user_id: str, due: Due) -> bool:
-        """Whether it is too late to tell somebody: they have read the room, or are out of it."""
+        """Whether it is too late to tell somebody.
+
+        They have read the room, or are out of it, or have come to ignore the sender.
+        """
         room_id = due.event.room_id
+        if self.ignores(user_id, due.event.sender):
+            return True
         member = self.memberships.find(user_id, room_id)
         if member is None or member.membership != "join":
             return member is None or member.event_id != due.event.event_id
@@ -71,6 +86,10 @@ class Notices:
         if pusher["data"].get("format") != "event_id_only":
             notification |= _shown(user_id, room, event)
         return {"notification": notification}
+
+    def _shows_invite(self, user_id: str, room: Room) -> bool:
+        own = room.state.get("m.room.member", user_id)
+        return own is not None and self.invites.shows(user_id, own.sender)
 
     def badge(self, pusher: Mapping[str, Any], unread: int) -> Json:
         """The notice of nothing but how much is unread."""

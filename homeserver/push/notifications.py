@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from homeserver.clock import Clock
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.push.actions import Actions
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import Viewer, client_event
@@ -23,6 +24,7 @@ class Notifications:
     store: Store
     rooms: RoomCache
     actions: Actions
+    ignored: IgnoredPeople
     clock: Clock
 
     async def page(
@@ -30,8 +32,12 @@ class Notifications:
     ) -> tuple[list[dict[str, Any]], int | None]:
         """The newest notifications before a position, and the position where to go on, if any."""
 
+        ignored = self.ignored.of(viewer.user_id)
+
         def read(txn: Transaction) -> tuple[list[Notified], dict[str, Event], _Places]:
-            found = push.notified(txn, viewer.user_id, before, limit + 1, highlights=highlights)
+            found = push.notified(
+                txn, viewer.user_id, ignored, before, limit + 1, highlights=highlights
+            )
             sent = events.find_many(txn, [each.event_id for each in found])
             rooms = {event.room_id for event in sent.values()}
             return found, sent, _Places(push.places(txn, viewer.user_id, rooms))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from attrs import frozen
 
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.room import Room
@@ -27,8 +28,9 @@ _NOTHING: Mapping[str, Hiding] = MappingProxyType({})
 class HiddenRooms:
     """Who hides what, in memory: one entry per person and room that was ever hidden."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, ignored: IgnoredPeople) -> None:
         self._store = store
+        self._ignored = ignored
         self._by_user: dict[str, dict[str, Hiding]] = defaultdict(dict)
         self._by_room: dict[str, set[str]] = defaultdict(set)
 
@@ -51,12 +53,16 @@ class HiddenRooms:
         return self._by_user.get(user_id, _NOTHING)
 
     def stored(self, txn: WriteTransaction, before: Room, after: Room, event: Event) -> None:
-        """As a watcher of the journal: a message brings the room back to everybody who hid it."""
+        """As a watcher of the journal: a message brings the room back to everybody who hid it.
+
+        Not to those who ignore its sender: they are not shown it.
+        """
         if event.state_key is not None or event.type == "m.room.redaction":
             return
         fresh = txn.overlay.get(_key(event.room_id), frozenset())
         for user_id in fresh | self._by_room.get(event.room_id, set()):
-            hidden_rooms.put(txn, Hiding(user_id, event.room_id, False, txn.position()))
+            if event.sender not in self._ignored.of(user_id):
+                hidden_rooms.put(txn, Hiding(user_id, event.room_id, False, txn.position()))
 
     def _put(self, hiding: Hiding) -> None:
         self._by_user[hiding.user_id][hiding.room_id] = hiding

@@ -227,7 +227,7 @@ class History:
 
     async def _visible_event(self, room: Room, sight: Sight, event_id: str) -> Event:
         event = await self.store.read(lambda txn: events.find(txn, room.room_id, event_id))
-        if event is None or not sight.sees(event.seq):
+        if event is None or not sight.shows(event):
             raise NotFound("There is no such event, or you may not see it")
         return event
 
@@ -269,7 +269,7 @@ def _page(
         for event in page:
             looked_at += 1
             at = event.seq - 1 if backwards else event.seq
-            if allows(wanted, event) and sight.sees(event.seq):
+            if allows(wanted, event) and sight.shows(event):
                 chosen.append(event)
                 if len(chosen) == limit:
                     break

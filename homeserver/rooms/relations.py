@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.clock import Clock
+from homeserver.events import redact
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import Viewer, client_event
@@ -21,7 +22,7 @@ from homeserver.sync.token import SyncToken, parse_room_token, room_token
 from schema.errors import BadRequest, DuplicateAnnotation, Forbidden, NotFound
 from storage import events, relations
 from storage.events import Event
-from storage.relations import Child
+from storage.relations import Child, Shown
 from storage.store import Store
 from storage.transaction import Transaction
 
@@ -150,7 +151,7 @@ class Relations:
                 rel_type,
                 event_type,
                 depth,
-                stretches,
+                Shown(stretches, sight.ignored),
                 backwards,
                 limit + 1,
             )
@@ -184,16 +185,18 @@ class Relations:
         sight = await self.visibility.needed(room, viewer.user_id)
         place = None if start is None else parse_room_token(start)
         limit = max(1, min(limit, MAX_PAGE))
+        shown = Shown(sight.stretches, sight.ignored)
 
         def work(txn: Transaction) -> tuple[list[tuple[str, int]], dict[str, Event]]:
             upto = _seq_of(txn, room, place, room.seq)
             found = relations.threads(
-                txn, room_id, viewer.user_id, only_own, upto, sight.stretches, limit + 1
+                txn, room_id, viewer.user_id, only_own, upto, shown, limit + 1
             )
             return found, events.find_many(txn, [root_id for root_id, _ in found[:limit]])
 
         found, roots = await self.store.read(work)
         page = [roots[root_id] for root_id, _ in found[:limit]]
+        page = [_without_content(room, root) if sight.hides(root) else root for root in page]
         answer: dict[str, Any] = {"chunk": await self._show(viewer, page, sight)}
         if len(found) > limit:
             answer["next_batch"] = room_token(found[limit][1])
@@ -224,7 +227,8 @@ class _Bundles:
             return
         self._parents |= new
         latest: set[str] = set()
-        found = relations.bundled(txn, room_id, new, self._viewer.user_id, self._sight.stretches)
+        shown = Shown(self._sight.stretches, self._sight.ignored)
+        found = relations.bundled(txn, room_id, new, self._viewer.user_id, shown)
         for child in found:
             parent_id = child.parent_id
             if child.rel_type == _THREAD:
@@ -259,6 +263,12 @@ class _Bundles:
         if event_id in self._references:
             bundle[_REFERENCE] = {"chunk": self._references[event_id]}
         return orjson.dumps(bundle).decode() if bundle else None
+
+
+def _without_content(room: Room, root: Event) -> Event:
+    """The root of a thread whose sender is ignored: shown as if it had been redacted."""
+    left = redact(room.version, orjson.loads(root.json))
+    return evolve(root, json=orjson.dumps(left, option=orjson.OPT_SORT_KEYS).decode())
 
 
 def _may_replace(edit: Child, original: Event) -> bool:

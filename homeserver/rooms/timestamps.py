@@ -49,7 +49,7 @@ def _closest(
         find = moments_upto if backwards else moments_from
         page = find(txn, room_id, ts, seq, first, last, PAGE)
         for moment in page:
-            if sight.sees(moment.seq):
+            if sight.shows(moment):
                 return moment
         if len(page) < PAGE:
             return None

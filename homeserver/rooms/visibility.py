@@ -1,16 +1,18 @@
 """What a person may see of a room: the one place that decides, for every path that reads.
 
-Client-server API, "Room History Visibility". A room is a straight line, so what somebody may see
-is a few stretches of it, worked out from their own membership events and those of the history
-visibility.
+Client-server API, "Room History Visibility" and "Ignoring Users". A room is a straight line, so
+what somebody may see is a few stretches of it, worked out from their own membership events and
+those of the history visibility; less what they do not want to see.
 """
 
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from homeserver.ignored_people import IgnoredPeople
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
 from schema.errors import Forbidden
@@ -24,6 +26,17 @@ _MEMBER = "m.room.member"
 _KNOWN = ("invited", "joined", "shared", "world_readable")
 
 
+class Sent(Protocol):
+    """What it takes of an event to tell whether somebody is shown it."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def state_key(self) -> str | None: ...
+
+
 @frozen
 class Sight:
     """The stretches of a room that somebody may see, and their membership along the way."""
@@ -32,6 +45,8 @@ class Sight:
     """First and last number of each, in order."""
     steps: tuple[tuple[int, str], ...]
     """Number of an event, and the membership from it on; before the first one ``leave``."""
+    ignored: frozenset[str] = frozenset()
+    """Of these people only state is shown."""
 
     def sees(self, seq: int) -> bool:
         """Whether the event with this number may be seen."""
@@ -42,6 +57,14 @@ class Sight:
         """Whether any event between these numbers, both included, may be seen."""
         index = bisect_right(self.stretches, (last, EVER)) - 1
         return index >= 0 and self.stretches[index][1] >= first
+
+    def hides(self, event: Sent) -> bool:
+        """Whether the person ignores whoever sent this, and it is no state."""
+        return event.state_key is None and event.sender in self.ignored
+
+    def shows(self, event: Sent) -> bool:
+        """Whether an event may be seen, and is not ignored: whoever reads a room asks this."""
+        return self.sees(event.seq) and not self.hides(event)
 
     def membership_at(self, seq: int) -> str:
         """The person's membership when the event came (``unsigned.membership``)."""
@@ -56,7 +79,7 @@ class Sight:
     def until(self, seq: int) -> "Sight":
         """The same sight, but nothing after the event with this number."""
         stretches = [(first, min(last, seq)) for first, last in self.stretches if first <= seq]
-        return Sight(tuple(stretches), self.steps)
+        return evolve(self, stretches=tuple(stretches))
 
     def __bool__(self) -> bool:
         return bool(self.stretches)
@@ -69,9 +92,10 @@ MAX_KNOWN = 5_000
 class Visibility:
     """Answers what a person may see of a room."""
 
-    def __init__(self, store: Store, memberships: Memberships) -> None:
+    def __init__(self, store: Store, memberships: Memberships, ignored: IgnoredPeople) -> None:
         self._store = store
         self._memberships = memberships
+        self._ignored = ignored
         self._known: OrderedDict[tuple[str, str], tuple[tuple[Event | None, ...], Sight]]
         self._known = OrderedDict()
 
@@ -83,9 +107,16 @@ class Visibility:
 
         Whoever has forgotten the room may see of it what somebody may who never was there.
         """
-        sight = glance(room, user_id)
-        if sight is not None:
-            return sight
+        sight = glance(room, user_id) or await self._long_look(room, user_id)
+        ignored = self._ignored.of(user_id)
+        return evolve(sight, ignored=ignored) if ignored else sight
+
+    def whole(self, user_id: str) -> Sight | None:
+        """What a member sees of what is said while they are there; None if that is all of it."""
+        ignored = self._ignored.of(user_id)
+        return Sight(((1, EVER),), ((1, "join"),), ignored) if ignored else None
+
+    async def _long_look(self, room: Room, user_id: str) -> Sight:
         is_stranger = self._memberships.find(user_id, room.room_id) is None
         # What has happened is settled: as long as these two stand, nothing new can be seen.
         own = None if is_stranger else room.state.get(_MEMBER, user_id)

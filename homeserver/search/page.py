@@ -106,11 +106,18 @@ def _with_events(
                 hit,
                 found[hit.room_id, hit.seq],
                 found[hit.room_id, hit.text_seq],
-                [found[hit.room_id, seq] for seq in older],
-                [found[hit.room_id, seq] for seq in newer],
+                _shown(found, sights[hit.room_id], hit.room_id, older),
+                _shown(found, sights[hit.room_id], hit.room_id, newer),
             )
         )
     return _with_profiles(txn, results) if wanted.with_profiles else results
+
+
+def _shown(
+    found: Mapping[tuple[str, int], Event], sight: Sight, room_id: str, seqs: Sequence[int]
+) -> list[Event]:
+    events = [found[room_id, seq] for seq in seqs]
+    return [event for event in events if not sight.hides(event)]
 
 
 def _with_profiles(txn: Transaction, results: Sequence[Result]) -> list[Result]:

@@ -114,6 +114,7 @@ def _query(
         keys=keys,
         senders=senders,
         not_senders=not_senders,
+        ignored=rooms[0][1].ignored,
         has_url=wish.wanted.contains_url,
         upto=upto,
     )

@@ -37,11 +37,14 @@ class RoomView:
         self, request: SyncRequest, room: Room, since: int, upto: int
     ) -> tuple[dict[str, Any], bool]:
         """A room that the client knows: what has changed, and whether that is news."""
-        timeline = await self.timelines.since(room, since, upto, request.filter.room.timeline, None)
+        sight = self.visibility.whole(request.user_id)
+        timeline = await self.timelines.since(
+            room, since, upto, request.filter.room.timeline, sight
+        )
         known = timeline.before
         if timeline.limited:
             known = await self.timelines.seq_at(room, since)
-        return await self._section(request, room, timeline, known, None)
+        return await self._section(request, room, timeline, known, sight)
 
     async def anew(
         self, request: SyncRequest, room: Room, upto: int, until: int = EVER

@@ -197,11 +197,17 @@ class OldSync:
     async def _sight(self, user_id: str, joined: set[str], event: Event) -> Sight | None:
         """What a person may see of the room of an event; None if not the event itself."""
         is_own = event.type == "m.room.member" and event.state_key == user_id
+        if is_own and self._is_unwanted(user_id, event):
+            return None
         if not is_own and event.room_id not in joined:
             return None
         room = await self.sync.rooms.get(event.room_id)
         sight = await self.history.visibility.sight(room, user_id)
-        return sight if is_own or sight.sees(event.seq) else None
+        return sight if is_own or sight.shows(event) else None
+
+    def _is_unwanted(self, user_id: str, event: Event) -> bool:
+        is_invite = event.content.get("membership") == "invite"
+        return is_invite and not self.sync.invites.shows(user_id, event.sender)
 
 
 def _without_messages(token: str) -> str:

@@ -7,6 +7,7 @@ import orjson
 from attrs import evolve, frozen
 
 from homeserver.clock import Clock
+from homeserver.invite_permission import InvitePermission
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import client_event, stripped_event
 from homeserver.rooms.hide import HiddenRooms
@@ -58,6 +59,7 @@ class Sync:
     rooms: RoomCache
     memberships: Memberships
     hidden: HiddenRooms
+    invites: InvitePermission
     view: RoomView
     parts: Parts
     clock: Clock
@@ -153,18 +155,18 @@ class Sync:
     ) -> tuple[dict[str, Any], bool]:
         moved = await self._moved(request, upto)
         sections: dict[str, dict[str, Any]] = {"join": {}, "invite": {}, "knock": {}, "leave": {}}
-        news = bool(moved)
+        news = False
         since = request.since.position if request.since else None
         for room_id, member in standing.outside.items():
             if since is None or room_id in moved:
-                await self._outside(request, member, since, upto, sections)
+                news |= await self._outside(request, member, since, upto, sections)
         for room_id in standing.hidden:
             sections["leave"][room_id], news = _vanished(), True
         for room_id in moved:
             # Left and forgotten at once on another device: this one has to hear that it is over.
             forgotten = self.memberships.find(request.user_id, room_id) is None
             if forgotten and request.filter.room.allows_room(room_id):
-                sections["leave"][room_id] = _vanished()
+                sections["leave"][room_id], news = _vanished(), True
         joined = standing.joined
         new = set(joined) if since is None else (moved.keys() | standing.back) & set(joined)
         for room_id in joined:
@@ -209,9 +211,13 @@ class Sync:
         since: int | None,
         upto: int,
         sections: dict[str, dict[str, Any]],
-    ) -> None:
-        """A room that the person is not in: invited, knocking, or gone."""
+    ) -> bool:
+        """A room that the person is not in: invited, knocking, or gone. Whether it is shown."""
         room = await self._room(member.room_id)
+        own = room.state.get("m.room.member", request.user_id)
+        inviter = own.sender if own is not None and member.membership == "invite" else None
+        if inviter is not None and not self.invites.shows(request.user_id, inviter):
+            return False
         if member.membership in ("invite", "knock"):
             key = f"{member.membership}_state"
             events = [room.state.get(event_type) for event_type in _STRIPPED]
@@ -225,6 +231,7 @@ class Sync:
         elif request.filter.room.include_leave:
             section, _ = await self.view.anew(request, room, member.position, member.seq)
             sections["leave"][member.room_id] = section
+        return True
 
     def _own_and_inviter(self, request: SyncRequest, room: Room) -> list[orjson.Fragment]:
         own = room.state.get("m.room.member", request.user_id)

@@ -65,7 +65,7 @@ class Timelines:
     ) -> Timeline:
         """What happened in ``room`` after position ``since`` and up to ``upto``.
 
-        ``sight`` is None for somebody who was a member all the time.
+        ``sight`` is None for somebody who was a member all the time and ignores nobody.
         """
         limit = limit_of(wanted)
         recent = self._rooms.recent(room.room_id, since, upto)
@@ -77,7 +77,7 @@ class Timelines:
             seq = room.seq
             return Timeline([], seq, seq, limited=False)
         stretch = recent if sight is None else _unbroken(recent[::-1], sight)[::-1]
-        chosen = [event for event in stretch if allows(wanted, event)]
+        chosen = _chosen(stretch, wanted, sight)
         before = (stretch or recent)[0].seq - 1
         if len(chosen) > limit:
             chosen = chosen[len(chosen) - limit :]
@@ -167,6 +167,14 @@ def _unbroken(newest_first: Sequence[Event], sight: Sight, begun: bool = False) 
     return found
 
 
+def _chosen(stretch: Sequence[Event], wanted: RoomEventFilter, sight: Sight | None) -> list[Event]:
+    """What the client wants of what may be seen, without those whom the person ignores."""
+    chosen = [event for event in stretch if allows(wanted, event)]
+    if sight is not None and sight.ignored:
+        chosen = [event for event in chosen if not sight.hides(event)]
+    return chosen
+
+
 def _from_database(
     txn: Transaction,
     room: Room,
@@ -185,7 +193,7 @@ def _from_database(
         if not page:
             break
         stretch = page if sight is None else _unbroken(page, sight, begun)
-        chosen += [event for event in stretch if allows(wanted, event)]
+        chosen += _chosen(stretch, wanted, sight)
         begun = begun or bool(stretch)
         if begun and (not stretch or stretch[-1] is not page[-1]):
             at = stretch[-1].seq - 1 if stretch else at

@@ -32,6 +32,10 @@ class Forbidden(MatrixError):
     errcode, status = "M_FORBIDDEN", 403
 
 
+class InviteBlocked(MatrixError):
+    errcode, status = "M_INVITE_BLOCKED", 403
+
+
 class NotFound(MatrixError):
     errcode, status = "M_NOT_FOUND", 404
 

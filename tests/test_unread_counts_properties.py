@@ -32,6 +32,7 @@ from homeserver.bridges.services import Services
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import Signer
 from homeserver.ignored_people import IgnoredPeople
+from homeserver.invite_permission import InvitePermission
 from homeserver.push.actions import Actions
 from homeserver.push.conditions import RoomFacts
 from homeserver.push.counts import PushCountsPart
@@ -167,9 +168,10 @@ class Server:
         clock = count(1).__next__
         self.ignored = IgnoredPeople(store)
         self.ignored.load()
+        invites = InvitePermission(store, self.ignored)
         kinds, warden = Kinds(frozenset()), Suspensions(store)
         redact = Redact(judge, warden, Originals(store, clock, 7))
-        journal = Journal(self.rooms, signer, clock, kinds, judge, warden, redact)
+        journal = Journal(self.rooms, signer, clock, kinds, judge, warden, invites, redact)
         services = Services([])
         queries = Queries(default_reactor, store, services, Outside(Egress(default_reactor)))
 

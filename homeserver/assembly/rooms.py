@@ -102,7 +102,8 @@ def assemble_rooms(
     memberships.load(storage.stream.position)
     ignored = IgnoredPeople(store)
     ignored.load()
-    invites = InvitePermission(ignored)
+    invites = InvitePermission(store, ignored)
+    invites.load()
     visibility = Visibility(store, memberships, ignored)
     timelines = Timelines(store, cache)
     push = assemble_push(
@@ -119,6 +120,7 @@ def assemble_rooms(
         Kinds(frozenset(config.rooms.require_encryption)),
         push.judge,
         suspensions,
+        invites,
         Redact(push.judge, suspensions, originals),
         [
             CarryOver(cache, account_data, push.rules.change_in),

@@ -44,6 +44,13 @@ class Warden(Protocol):
         """Refuse what the sender must not do."""
 
 
+class Gate(Protocol):
+    """Knows who must not be invited."""
+
+    def check(self, user_id: str) -> None:
+        """Refuse to invite somebody."""
+
+
 class Watcher(Protocol):
     """Does in the same transaction what follows from an event."""
 
@@ -69,6 +76,7 @@ class Journal:
     kinds: Kinds
     judge: Judge
     warden: Warden
+    invites: Gate
     redact: Redact
     watchers: Sequence[Watcher] = ()
 
@@ -89,12 +97,15 @@ class Journal:
         Raises:
             Forbidden: a rule of the room version or of the conversation type is broken.
             UserSuspended: the sender takes part in nothing for the time being.
+            InviteBlocked: the person invited wants no invites.
             EventTooLarge, BadJson: it cannot be an event.
         """
         if not by_server:
             self.warden.check_event(draft)
         self.kinds.check(room, draft, by_server=by_server)
         auth_rules.check(room.version, draft, room.state)
+        if not by_server and _is_invite(draft):
+            self.invites.check(str(draft.state_key))
         target = self.redact.target(txn, room, draft)
         check_relation(txn, room, draft)
         relation = relation_of(draft.content)
@@ -204,6 +215,10 @@ class Journal:
             if "join" not in present and "invite" not in present:
                 rooms.release_unique(txn, room.room_id)
         return (event.state_key,)
+
+
+def _is_invite(draft: Draft) -> bool:
+    return draft.type == "m.room.member" and draft.content.get("membership") == "invite"
 
 
 def _links(txn: WriteTransaction, room: Room, event_ids: set[str]) -> Mapping[str, Link]:

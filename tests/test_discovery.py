@@ -56,3 +56,25 @@ class EncryptionPolicyTest(WireTest):
         _, well_known = await server.call("GET", "/.well-known/matrix/client")
         self.assertEqual(well_known["m.homeserver"], {"base_url": "http://127.0.0.1:8008"})
         self.assertIs(well_known["org.matrix.msc3814"], True)
+
+
+class VersionsTest(WireTest):
+    """What the claimed versions ask of a server, where no other test does."""
+
+    async def test_every_version_up_to_the_newest_is_claimed(self) -> None:
+        server = await self.server()
+        _, answer = await server.call("GET", "/_matrix/client/versions")
+        self.assertEqual(answer["versions"], [f"v1.{minor}" for minor in range(1, 20)])
+
+    async def test_redactions_can_be_sent_like_messages_in_every_room_version(self) -> None:
+        """Version 1.18, "Redactions"."""
+        server = await self.server()
+        ann = await server.person("ann")
+        for version in ("10", "11", "12"):
+            room = await ann.create_room(room_version=version)
+            said = await ann.say(room, "oops")
+            redaction = await ann.send(room, "m.room.redaction", {"redacts": said})
+            event = await ann.ask("GET", f"/rooms/{room}/event/{said}")
+            self.assertEqual(event["content"], {})
+            event = await ann.ask("GET", f"/rooms/{room}/event/{redaction}")
+            self.assertEqual(event["content"].get("redacts", event.get("redacts")), said)

@@ -9,13 +9,14 @@ from attrs import frozen
 from homeserver.ignored_people import check_ignore_list
 from schema.errors import BadJson, MethodForbidden, NotFound, TooLarge
 from storage import account_data
-from storage.account_data import AccountDataSet, Datum
+from storage.account_data import GONE, AccountDataSet, Datum
 from storage.freshness import Freshness
 from storage.store import Store
 from storage.stream import Change
 from storage.transaction import WriteTransaction
 
 MAX_TOTAL = 20 * 1024 * 1024
+MAX_PIECES = 20_000
 MAX_TYPE = 255
 TAGS = "m.tag"
 _KEPT_BY_SERVER = {
@@ -33,15 +34,33 @@ class AccountData:
     async def put(
         self, user_id: str, room_id: str, data_type: str, content: dict[str, Any]
     ) -> None:
-        """Keep ``content``; an empty object says that there is none any more.
+        """Keep ``content``; an empty object deletes what there is.
 
         Raises:
             MethodForbidden: the server keeps this type itself.
             TooLarge: the person keeps too much.
         """
-        if data_type in _KEPT_BY_SERVER:
-            raise MethodForbidden(f"{data_type}: {_KEPT_BY_SERVER[data_type]}")
+        _check_writable(data_type)
+        if not content:
+            await self.delete(user_id, room_id, data_type)
+            return
         await self.store.write(lambda txn: self.keep(txn, user_id, room_id, data_type, content))
+
+    async def delete(self, user_id: str, room_id: str, data_type: str) -> None:
+        """Delete a piece (MSC3391): the person's devices hear of it as an empty object, once.
+
+        Nothing happens if there is none.
+
+        Raises:
+            MethodForbidden: the server keeps this type itself.
+        """
+        _check_writable(data_type)
+
+        def work(txn: WriteTransaction) -> None:
+            if account_data.find(txn, user_id, room_id, data_type) is not None:
+                self._put(txn, user_id, Datum(room_id, data_type, GONE, txn.position()))
+
+        await self.store.write(work)
 
     def keep(
         self,
@@ -56,13 +75,22 @@ class AccountData:
             raise BadJson(f"A type of account data has 1 to {MAX_TYPE} characters")
         json = orjson.dumps(content).decode()
         check_ignore_list(data_type, json)
-        if account_data.size(txn, user_id) + len(json) > MAX_TOTAL:
-            raise TooLarge(f"One person's account data has at most {MAX_TOTAL} bytes")
-        position = txn.position()
-        account_data.put(txn, user_id, Datum(room_id, data_type, json, position))
+        pieces, total = account_data.size(txn, user_id)
+        if total + len(json) > MAX_TOTAL or pieces >= MAX_PIECES:
+            raise TooLarge(
+                f"One person's account data has at most {MAX_TOTAL} bytes in {MAX_PIECES} pieces"
+            )
+        self._put(txn, user_id, Datum(room_id, data_type, json, txn.position()))
+
+    def _put(self, txn: WriteTransaction, user_id: str, datum: Datum) -> None:
+        account_data.put(txn, user_id, datum)
         txn.announce(
             AccountDataSet(
-                position=position, users=(user_id,), room_id=room_id, type=data_type, json=json
+                position=datum.position,
+                users=(user_id,),
+                room_id=datum.room_id,
+                type=datum.type,
+                json=datum.json,
             )
         )
 
@@ -114,6 +142,11 @@ class AccountData:
         await self.store.write(work)
 
 
+def _check_writable(data_type: str) -> None:
+    if data_type in _KEPT_BY_SERVER:
+        raise MethodForbidden(f"{data_type}: {_KEPT_BY_SERVER[data_type]}")
+
+
 def _tags(json: str | None) -> dict[str, Any]:
     tags = orjson.loads(json or "{}").get("tags", {})
     return tags if isinstance(tags, dict) else {}
@@ -145,7 +178,11 @@ class AccountDataPart:
         data = await self._store.read(
             lambda txn: account_data.since(txn, user_id, since or 0, upto)
         )
-        events = [_event(datum) for datum in data if not datum.room_id]
+        events = [
+            _event(datum)
+            for datum in data
+            if not datum.room_id and (since is not None or datum.json != GONE)
+        ]
         return ({"account_data": {"events": events}} if events else {}), bool(events)
 
 
@@ -181,7 +218,9 @@ class RoomAccountDataPart:
         data = await self._store.read(lambda txn: account_data.since(txn, user_id, after, upto))
         found: dict[str, dict[str, Any]] = {}
         for datum in data:
-            is_news = since is None or datum.position > since or datum.room_id in new
+            is_change = since is not None and datum.position > since
+            is_first = (since is None or datum.room_id in new) and datum.json != GONE
+            is_news = is_change or is_first
             if datum.room_id in rooms and is_news:
                 section = found.setdefault(datum.room_id, {"account_data": []})
                 section["account_data"].append(_event(datum))

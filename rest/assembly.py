@@ -122,7 +122,7 @@ def routes(
         ReceiptsApi(rooms.receipts, ours),
         PresenceApi(syncing.typing, syncing.presence, ours),
         ProfilesApi(rooms.profiles, people.directory, ours),
-        AccountDataApi(rooms.account_data, ours),
+        AccountDataApi(rooms.account_data, rooms.push.rules, ours),
         PushApi(rooms.push.rules, rooms.push.notifications, rooms.push.pushers),
         KeysApi(
             encryption.devices,

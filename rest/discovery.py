@@ -32,6 +32,7 @@ class DiscoveryApi:
         return {
             "versions": VERSIONS,
             "unstable_features": {
+                "org.matrix.msc3391": True,
                 "org.matrix.msc4222": True,
                 # Redactions by /send, in 1.18.
                 "com.beeper.msc4169": True,

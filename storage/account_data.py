@@ -1,4 +1,7 @@
-"""What people keep for themselves, about everything or about one room."""
+"""What people keep for themselves, about everything or about one room.
+
+What they have deleted stays as an empty object, so that their other devices hear of it.
+"""
 
 from attrs import frozen
 
@@ -13,6 +16,9 @@ class AccountDataSet(Change):
     room_id: str
     type: str
     json: str
+
+
+GONE = "{}"
 
 
 @frozen
@@ -40,9 +46,10 @@ def put(txn: WriteTransaction, user_id: str, datum: Datum) -> None:
 
 
 def find(txn: Transaction, user_id: str, room_id: str, data_type: str) -> str | None:
-    """The content of one piece, as JSON text."""
+    """The content of one piece, as JSON text; None also if it has been deleted."""
     json: str | None = txn.value(
-        "SELECT json FROM account_data WHERE user_id = ? AND room_id = ? AND type = ?",
+        "SELECT json FROM account_data"
+        " WHERE user_id = ? AND room_id = ? AND type = ? AND json <> '{}'",
         user_id,
         room_id,
         data_type,
@@ -58,16 +65,15 @@ def of_type(txn: Transaction, data_type: str) -> list[tuple[str, str]]:
     return [(user_id, json) for user_id, json in rows]
 
 
-def size(txn: Transaction, user_id: str) -> int:
-    """How much a person keeps, in characters."""
-    total: int | None = txn.value(
-        "SELECT SUM(LENGTH(json)) FROM account_data WHERE user_id = ?", user_id
-    )
-    return int(total or 0)
+def size(txn: Transaction, user_id: str) -> tuple[int, int]:
+    """How much a person keeps: pieces, and characters in all."""
+    row = txn.one("SELECT COUNT(*), SUM(LENGTH(json)) FROM account_data WHERE user_id = ?", user_id)
+    assert row is not None
+    return int(row[0]), int(row[1] or 0)
 
 
 def since(txn: Transaction, user_id: str, after: int, upto: int) -> list[Datum]:
-    """What changed after one position and up to another."""
+    """What changed after one position and up to another, and what was deleted."""
     rows = txn.all(
         "SELECT room_id, type, json, position FROM account_data"
         " WHERE user_id = ? AND position > ? AND position <= ? ORDER BY position",

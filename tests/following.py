@@ -62,8 +62,7 @@ class Follower:
         for room_id in rooms.get("leave", {}):
             self.joined.pop(room_id, None)
             self.invited.discard(room_id)
-        for event in answer.get("account_data", {}).get("events", []):
-            self.account_data[event["type"]] = event["content"]
+        _merge_account_data(self.account_data, answer)
         lists = answer.get("device_lists", {})
         self.changed = set(lists.get("changed", []))
         self.tracked |= self.changed
@@ -95,8 +94,7 @@ class Follower:
             if "state_key" in event and "state_after" not in section:
                 room.state[event["type"], event["state_key"]] = event
         room.timeline += events
-        for event in section.get("account_data", {}).get("events", []):
-            room.account_data[event["type"]] = event["content"]
+        _merge_account_data(room.account_data, section)
         for event in section.get("ephemeral", {}).get("events", []):
             if event["type"] == "m.receipt":
                 _merge_receipts(room, event["content"])
@@ -115,6 +113,15 @@ class Follower:
             if "end" not in page:
                 return found[::-1]
             query["from"] = page["end"]
+
+
+def _merge_account_data(kept: dict[str, Json], section: Mapping[str, Any]) -> None:
+    """An empty object says that a piece has been deleted (MSC3391)."""
+    for event in section.get("account_data", {}).get("events", []):
+        if event["content"]:
+            kept[event["type"]] = event["content"]
+        else:
+            kept.pop(event["type"], None)
 
 
 def _merge_receipts(room: FollowedRoom, content: Json) -> None:

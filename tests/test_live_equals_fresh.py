@@ -154,11 +154,11 @@ class Story:
 
     async def _account_data(self, person: Person, dice: int) -> None:
         path = f"/user/{person.id}/account_data/org.x.{dice % 3}"
-        await person.call("PUT", path, {"n": dice})
+        await person.call("PUT", path, {"n": dice} if dice % 4 else {})
 
     async def _room_account_data(self, person: Person, dice: int) -> None:
         path = f"/user/{person.id}/rooms/{self._room(dice)}/account_data/org.x.{dice % 3}"
-        await person.call("PUT", path, {"n": dice})
+        await person.call("PUT", path, {"n": dice} if dice % 4 else {})
 
     async def _tag(self, person: Person, dice: int) -> None:
         path = f"/user/{person.id}/rooms/{self._room(dice)}/tags/u.{dice % 3}"

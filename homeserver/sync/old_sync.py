@@ -95,7 +95,7 @@ class OldSync:
             "account_data": [
                 {"type": datum.type, "content": orjson.Fragment(datum.json)}
                 for datum in kept
-                if datum.room_id == room_id
+                if datum.room_id == room_id and datum.json != account_data.GONE
             ],
         }
         member = self.sync.memberships.find(viewer.user_id, room_id)

@@ -1,20 +1,86 @@
 """Reports: what people find wrong, kept for the organizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
 from homeserver.clock import Clock
 from homeserver.rooms.cache import RoomCache
-from homeserver.rooms.visibility import Visibility
+from homeserver.rooms.visibility import EVER, Visibility
 from schema.errors import NotFound
 from storage import events, reports, rooms
-from storage.reports import Report
+from storage.events import Event
+from storage.reports import KeptReport, Report
 from storage.store import Store
 from storage.transaction import Transaction, WriteTransaction
 
 MAX_KEPT = 200
 """How many reports of one person are kept; the oldest go first."""
+
+
+MAX_LISTED = 1000
+
+
+@frozen
+class Subject:
+    """What a report is about, as far as it can be read."""
+
+    room_name: str | None
+    event: Event | None
+
+
+@frozen
+class ReportBook:
+    """The reports, for the organizer."""
+
+    store: Store
+    clock: Clock
+
+    async def list(self, *, also_done: bool) -> "list[KeptReport]":
+        """Those that wait, oldest first; or all of them. At most the newest 1000."""
+        return await self.store.read(
+            lambda txn: reports.every(txn, also_done=also_done, limit=MAX_LISTED)
+        )
+
+    async def get(self, report_id: int) -> tuple[KeptReport, Subject]:
+        """One report, and what it is about.
+
+        Raises:
+            NotFound: there is no such report.
+        """
+
+        def work(txn: Transaction) -> tuple[KeptReport, Subject]:
+            kept = _found(txn, report_id)
+            room_id, event_id = kept.report.room_id, kept.report.event_id
+            if room_id is None:
+                return kept, Subject(None, None)
+            name = events.state_event_at(txn, room_id, "m.room.name", "", EVER)
+            event = None if event_id is None else events.find(txn, room_id, event_id)
+            text = None if name is None else name.content.get("name")
+            return kept, Subject(text if isinstance(text, str) else None, event)
+
+        return await self.store.read(work)
+
+    async def done(self, report_ids: Sequence[int]) -> None:
+        """The organizer is done with these; all of them, or none if one does not exist.
+
+        Raises:
+            NotFound: there is no such report.
+        """
+
+        def work(txn: WriteTransaction) -> None:
+            for report_id in report_ids:
+                _found(txn, report_id)
+                reports.set_done(txn, report_id, self.clock())
+
+        await self.store.write(work)
+
+
+def _found(txn: Transaction, report_id: int) -> KeptReport:
+    kept = reports.find(txn, report_id)
+    if kept is None:
+        raise NotFound(f"There is no report number {report_id}")
+    return kept
 
 
 @frozen

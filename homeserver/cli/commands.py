@@ -46,6 +46,41 @@ def create(config: Path, uses: int, days: int, admin: bool) -> None:
 
 
 @hearth.group()
+def reports() -> None:
+    """What people have reported: messages, rooms, people."""
+
+
+@reports.command("list")
+@CONFIG
+@click.option("--all", "also_done", is_flag=True, help="Also those that are done.")
+def list_reports(config: Path, also_done: bool) -> None:
+    """List the reports that wait for somebody to look at them."""
+    from homeserver.cli.reports import show_list
+
+    show_list(config, also_done=also_done)
+
+
+@reports.command("show")
+@CONFIG
+@click.argument("number", type=click.IntRange(1, 2**53))
+def show_report(config: Path, number: int) -> None:
+    """Show a report and what it is about."""
+    from homeserver.cli.reports import show_one
+
+    show_one(config, number)
+
+
+@reports.command("done")
+@CONFIG
+@click.argument("numbers", type=click.IntRange(1, 2**53), nargs=-1, required=True)
+def done_reports(config: Path, numbers: tuple[int, ...]) -> None:
+    """Say that reports have been dealt with."""
+    from homeserver.cli.reports import done
+
+    done(config, numbers)
+
+
+@hearth.group()
 def selftest() -> None:
     """Checks of a running server, from outside."""
 

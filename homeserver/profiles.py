@@ -11,7 +11,7 @@ from homeserver.bridges.queries import Queries
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.membership import Membership
-from schema.canonical import check_canonical
+from schema.canonical import check_canonical, encode
 from schema.errors import (
     BadJson,
     Forbidden,
@@ -32,7 +32,9 @@ MAX_URL = 1000
 MAX_KEY = 255
 # Appendices, "Common Namespaced Identifier Grammar".
 _is_namespaced = re.compile(r"[a-z][a-z0-9._-]*").fullmatch
-_IN_ROOMS = {"displayname": MAX_NAME, "avatar_url": MAX_URL}
+_is_media = re.compile(r"mxc://[^/\s]+/[A-Za-z0-9_-]+").fullmatch
+_IN_ROOMS = {"displayname", "avatar_url"}
+_TEXTS = {"displayname": MAX_NAME, "avatar_url": MAX_URL, "m.tz": 255}
 
 
 @frozen(kw_only=True)
@@ -95,6 +97,7 @@ class Profiles:
         """
         _check_own(requester, user_id)
         self.check_may_change(user_id)
+        _check_key(key)
         if key not in body:
             raise MissingParam(f"The body must have the key `{key}`")
         value = body[key]
@@ -102,9 +105,8 @@ class Profiles:
         json = orjson.dumps(value).decode()
 
         def work(txn: WriteTransaction) -> None:
-            others = {k: v for k, v in profiles.fields(txn, user_id).items() if k != key}
-            if len(orjson.dumps(others)) + len(key) + len(json) > MAX_PROFILE:
-                raise ProfileTooLarge("A profile has at most 64 KiB")
+            if len(encode({**profiles.fields(txn, user_id), key: value})) >= MAX_PROFILE:
+                raise ProfileTooLarge("A profile has less than 64 KiB")
             if value in (None, "") and key in _IN_ROOMS:
                 profiles.remove(txn, user_id, key)
             else:
@@ -119,6 +121,7 @@ class Profiles:
         Raises:
             Forbidden: it is somebody else's profile.
             UserSuspended: they are.
+            InvalidParam, KeyTooLarge: no field can have this name.
         """
         _check_own(requester, user_id)
         self.check_may_change(user_id)
@@ -157,20 +160,21 @@ def _check_own(requester: Requester, user_id: str) -> None:
 def _check_key(key: str) -> None:
     if len(key.encode()) > MAX_KEY:
         raise KeyTooLarge(f"The name of a profile field has at most {MAX_KEY} bytes")
-
-
-def _check_field(key: str, value: Any) -> None:
-    _check_key(key)
     if not _is_namespaced(key):
         raise InvalidParam(
             "The name of a profile field begins with a-z and goes on with a-z, 0-9, `.`, `_`, `-`"
         )
+
+
+def _check_field(key: str, value: Any) -> None:
     check_canonical({key: value})
-    if key not in _IN_ROOMS or value is None:
+    if key not in _TEXTS or (value is None and key in _IN_ROOMS):
         return
     if not isinstance(value, str):
         raise BadJson(f"`{key}` must be a string")
-    if len(value) > _IN_ROOMS[key]:
-        raise BadJson(f"`{key}` has at most {_IN_ROOMS[key]} characters")
+    if len(value) > _TEXTS[key]:
+        raise BadJson(f"`{key}` has at most {_TEXTS[key]} characters")
     if "\0" in value:
         raise BadJson(f"`{key}` must not hold the character U+0000")
+    if key == "avatar_url" and value and not _is_media(value):
+        raise InvalidParam("`avatar_url` is the address of an upload: mxc://...")

@@ -17,18 +17,30 @@ class UserDirectory:
     store: Store
 
     async def search(self, asker: str, term: str, limit: int) -> dict[str, Any]:
-        """People whose name or id contains ``term`` in any case, without the one who asks.
+        """People whose name and id have all words of ``term`` in any case, without who asks.
+
+        First those whose name or id begins with it, then those who have a name.
 
         A neighbourhood is small enough to look at everybody. The databases would not do: SQLite
         knows the case of no letters but those of English.
         """
         limit = max(1, min(limit, MAX_RESULTS))
-        wanted = term.casefold()
+        wanted = term.casefold().strip()
         everybody = await self.store.read(lambda txn: user_directory.everybody(txn, asker))
         found = [
             person
             for person in everybody
-            if wanted in person["user_id"].casefold()
-            or wanted in person.get("display_name", "").casefold()
+            if all(word in f"{person['user_id']} {_name(person)}" for word in wanted.split())
         ]
+        found.sort(key=lambda person: _rank(person, wanted))
         return {"limited": len(found) > limit, "results": found[:limit]}
+
+
+def _name(person: dict[str, Any]) -> str:
+    return str(person.get("display_name", "")).casefold()
+
+
+def _rank(person: dict[str, Any], wanted: str) -> tuple[bool, bool]:
+    begins = _name(person).startswith(wanted)
+    begins = begins or person["user_id"].removeprefix("@").startswith(wanted.removeprefix("@"))
+    return not begins, "display_name" not in person

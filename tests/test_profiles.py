@@ -58,12 +58,31 @@ class ProfilesTest(WireTest):
             ("displayname", {"displayname": 5}, (400, "M_BAD_JSON")),
             ("avatar_url", {"avatar_url": ["x"]}, (400, "M_BAD_JSON")),
             ("k" * 256, {"k" * 256: 1}, (400, "M_KEY_TOO_LARGE")),
+            ("avatar_url", {"avatar_url": "https://x.org/a.png"}, (400, "M_INVALID_PARAM")),
+            ("avatar_url", {"avatar_url": "mxc://localhost"}, (400, "M_INVALID_PARAM")),
+            ("m.tz", {"m.tz": None}, (400, "M_BAD_JSON")),
             ("No-Name", {"No-Name": 1}, (400, "M_INVALID_PARAM")),
             ("5.x", {"5.x": 1}, (400, "M_INVALID_PARAM")),
             ("a%20b", {"a b": 1}, (400, "M_INVALID_PARAM")),
         ):
             self.assertEqual(await self.refused("PUT", key, body), refusal, key)
+        for key, refusal in (("No", "M_INVALID_PARAM"), ("k" * 256, "M_KEY_TOO_LARGE")):
+            self.assertEqual(await self.refused("DELETE", key), (400, refusal))
         self.assertEqual(await self.alice.ask("GET", self.path), {})
+
+    async def test_an_empty_name_or_picture_is_none(self) -> None:
+        for nothing in ("", None):
+            for key, value in (("displayname", "A"), ("avatar_url", "mxc://localhost/a")):
+                await self.alice.ask("PUT", f"{self.path}/{key}", {key: value})
+                await self.alice.ask("PUT", f"{self.path}/{key}", {key: nothing})
+        self.assertEqual(await self.alice.ask("GET", self.path), {})
+
+    async def test_all_of_a_profile_is_below_64_kib(self) -> None:
+        await self.alice.ask("PUT", f"{self.path}/a", {"a": "x" * 30_000})
+        rest = 64 * 1024 - 30_000 - len('{"a":"","b":""}')
+        refused = await self.refused("PUT", "b", {"b": "x" * rest})
+        self.assertEqual(refused, (400, "M_PROFILE_TOO_LARGE"))
+        await self.alice.ask("PUT", f"{self.path}/b", {"b": "x" * (rest - 1)})
 
     async def test_a_profile_has_a_size(self) -> None:
         await self.alice.ask("PUT", f"{self.path}/org.one", {"org.one": "x" * 40_000})
@@ -135,6 +154,22 @@ class DirectoryTest(WireTest):
             self.assertEqual(await self.found(term), [self.bob.id], term)
         for term in ("%", "_", '"', "Ozlem Muller", "charlie"):
             self.assertEqual(await self.found(term), [], term)
+
+    async def test_every_word_counts_and_who_fits_best_comes_first(self) -> None:
+        for localpart, name in (("kim", None), ("mia", "Joachim"), ("zoe", "Kim Z"), ("kimo", "K")):
+            person = await self.hearth.person(localpart)
+            if name is not None:
+                await person.ask("PUT", f"/profile/{person.id}/displayname", {"displayname": name})
+        for term, expected in (
+            ("kim", ["kimo", "zoe", "kim"]),
+            ("@kim", ["kimo", "kim"]),
+            ("im", ["kimo", "mia", "zoe", "kim"]),
+            ("z kim", ["zoe"]),
+            (" Kim  Z ", ["zoe"]),
+            ("kim mia", []),
+        ):
+            found = [user_id[1:].split(":")[0] for user_id in await self.found(term)]
+            self.assertEqual(found, expected, term)
 
     async def test_who_is_in_an_open_room_is_found_without_sharing_one(self) -> None:
         carol, dora = await self.hearth.people("carol", "dora")

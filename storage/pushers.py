@@ -67,6 +67,17 @@ def of_person(txn: Transaction, user_id: str) -> list[StoredPusher]:
     return [StoredPusher(*row) for row in rows]
 
 
+def device_of(txn: Transaction, user_id: str, app_id: str, fingerprint: str) -> str | None:
+    """The device that has made a pusher; None if there is no such pusher."""
+    device_id: str | None = txn.value(
+        "SELECT device_id FROM pushers WHERE user_id = ? AND app_id = ? AND fingerprint = ?",
+        user_id,
+        app_id,
+        fingerprint,
+    )
+    return device_id
+
+
 def count(txn: Transaction, user_id: str) -> int:
     """How many pushers a person has."""
     number: int = txn.value("SELECT COUNT(*) FROM pushers WHERE user_id = ?", user_id)

@@ -22,6 +22,7 @@ from storage.transaction import WriteTransaction
 from tests.support import Person, WireTest
 from tests.test_push_evaluate import EVENTS, HIGHLIGHT, ROOM, ROOMS, rulesets
 
+MSC3881 = "org.matrix.msc3881."
 GATEWAY = "https://push.example.org/_matrix/push/v1/notify"
 GLOBAL = "/pushrules/global"
 
@@ -305,7 +306,9 @@ class PushersTest(WireTest):
         }
 
     async def pushers(self, who: Person) -> Any:
-        return (await who.ask("GET", "/pushers"))["pushers"]
+        """As version 1 of the API has them."""
+        found = (await who.ask("GET", "/pushers"))["pushers"]
+        return [{key: each[key] for key in each if not key.startswith(MSC3881)} for each in found]
 
     async def test_a_pusher_is_set_changed_and_removed(self) -> None:
         await self.alice.ask("POST", "/pushers/set", self.pusher(append=False))
@@ -323,6 +326,26 @@ class PushersTest(WireTest):
         await self.alice.ask("POST", "/pushers/set", self.pusher(pushkey="another"))
         await phone.ask("POST", "/logout")
         self.assertEqual([p["pushkey"] for p in await self.pushers(self.alice)], ["another"])
+
+    async def test_another_device_can_silence_it(self) -> None:
+        """MSC3881."""
+        enabled, device_id = f"{MSC3881}enabled", f"{MSC3881}device_id"
+        phone = await self.hearth.log_in(self.alice)
+        await phone.ask("POST", "/pushers/set", self.pusher())
+        expected = self.pusher(**{enabled: True, device_id: phone.device_id})
+        for wanted in (False, True, False):
+            [found] = (await self.alice.ask("GET", "/pushers"))["pushers"]
+            self.assertEqual(found, expected)
+            await self.alice.ask("POST", "/pushers/set", {**found, enabled: wanted})
+            expected[enabled] = wanted
+        await self.hearth.restart()
+        self.assertEqual((await phone.ask("GET", "/pushers"))["pushers"], [expected])
+        await self.alice.ask("POST", "/logout")
+        self.assertEqual(len(await self.pushers(phone)), 1)
+        tablet = await self.hearth.log_in(self.alice)
+        await tablet.ask("POST", "/pushers/set", self.pusher())
+        [found] = (await tablet.ask("GET", "/pushers"))["pushers"]
+        self.assertEqual((found[enabled], found[device_id]), (True, tablet.device_id))
 
     async def test_a_phone_that_changes_hands_notifies_its_new_owner_only(self) -> None:
         bob = await self.hearth.person("bob")

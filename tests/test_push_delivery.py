@@ -135,6 +135,23 @@ class PushDeliveryTest(WireTest):
         await self.gateway.hears(4)
         self.assertEqual(self.texts(), ["one", "hello Bob", "good night"])
 
+    async def test_a_pusher_that_is_silenced_is_told_nothing(self) -> None:
+        enabled = "org.matrix.msc3881.enabled"
+        await self.set_pusher(self.bob)
+        await self.set_pusher(self.bob, "other")
+        [silenced] = [
+            each
+            for each in (await self.bob.ask("GET", "/pushers"))["pushers"]
+            if each["pushkey"] == "key"
+        ]
+        for number, is_enabled in enumerate((False, True)):
+            wish = {**silenced, enabled: is_enabled}
+            await self.bob.ask("POST", "/pushers/set", wish)
+            await self.alice.say(self.room, str(number))
+            await self.gateway.hears(1 if number == 0 else 3)
+        told = [(e["content"]["body"], e["devices"][0]["pushkey"]) for e in self.gateway.told]
+        self.assertEqual(sorted(told), [("0", "other"), ("1", "key"), ("1", "other")])
+
     async def test_each_phone_is_told_and_nobody_elses(self) -> None:
         carol = await self.hearth.person("carol")
         await carol.join(self.room)

@@ -21,7 +21,7 @@ from homeserver.clock import Clock
 from homeserver.ignored_people import is_ignore_list
 from homeserver.push.changes import Judged, PushersChanged
 from homeserver.push.notices import Due, Notices
-from homeserver.push.pushers import Pushers
+from homeserver.push.pushers import ENABLED, Pushers
 from homeserver.push.sealing import Seal
 from homeserver.push.spans import Spans
 from homeserver.rooms.changes import EventAdded, EventRedacted
@@ -280,6 +280,11 @@ class PushDelivery:
     async def _next(self, line: _Line) -> bool:
         """Tell the next thing, or find that there is no need to; whether that is settled."""
         user_id = line.stored.user_id
+        if not line.pusher.get(ENABLED, True):
+            # Silenced: what comes meanwhile is not told later either.
+            line.due.clear()
+            line.wants_badge = False
+            return True
         if not line.due:
             line.wants_badge = False
             unread = await self._notices.unread(user_id)

@@ -21,6 +21,9 @@ MAX_PUSHERS = 100
 MAX_APP_ID = 64
 MAX_PUSHKEY = 512
 MAX_DATA = 10_000
+# MSC3881, which is not stable yet: a device can silence the pushers of another.
+ENABLED = "org.matrix.msc3881.enabled"
+_DEVICE = "org.matrix.msc3881.device_id"
 _NOTIFY = "/_matrix/push/v1/notify"
 _SHOWN = (
     "pushkey",
@@ -45,11 +48,18 @@ class Pushers:
     async def all(self, user_id: str) -> list[dict[str, Any]]:
         """A person's pushers, as GET /pushers shows them."""
         stored = await self.store.read(lambda txn: pushers.of_person(txn, user_id))
-        opened = [self.seal.open(each.sealed) for each in stored]
-        return [orjson.loads(text) for text in opened if text is not None]
+        opened = [(each.device_id, self.seal.open(each.sealed)) for each in stored]
+        return [
+            {**orjson.loads(text), _DEVICE: device_id}
+            for device_id, text in opened
+            if text is not None
+        ]
 
     async def set(self, requester: Requester, pusher: Mapping[str, Any]) -> None:
         """Add, change or (``kind`` None) remove a pusher, as POST /pushers/set describes it.
+
+        It belongs to the device that sets it, unless that is changing the pusher of another one,
+        which it then names as GET /pushers does.
 
         Raises:
             InvalidParam, MissingParam: it cannot be a pusher.
@@ -62,11 +72,14 @@ class Pushers:
             return
         _check(pusher)
         shown = {name: pusher[name] for name in _SHOWN if pusher.get(name) is not None}
+        shown[ENABLED] = pusher.get(ENABLED) is not False
         sealed = self.seal.close(orjson.dumps(shown).decode())
-        device_id, now = requester.device_id, self.clock()
+        named, now = pusher.get(_DEVICE), self.clock()
 
         def work(txn: WriteTransaction) -> None:
             since = txn.position()
+            owner = pushers.device_of(txn, user_id, app_id, fingerprint) if named else None
+            device_id = owner if owner is not None and owner == named else requester.device_id
             pushers.put(
                 txn,
                 StoredPusher(user_id, app_id, fingerprint, device_id, sealed, now, since),

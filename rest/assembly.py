@@ -106,7 +106,7 @@ def routes(
         EmailConfirmationApi(validations, pages, config.server_name),
         OpenIdApi(people.openid, config.server_name, __version__),
         RoomsApi(rooms.create, rooms.membership, rooms.memberships, rooms.directory, ours),
-        SendApi(rooms.send, ours),
+        SendApi(rooms.send, rooms.redact_related, ours),
         HideApi(rooms.hide, rooms.hidden, ours),
         HistoryApi(rooms.history, ours),
         RelationsApi(rooms.relations, ours),

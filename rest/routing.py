@@ -231,8 +231,12 @@ def _current_name(path: str) -> str:
     """``r0`` is a second name of ``v3``, and some stable routes kept their unstable one."""
     if path.startswith("/_matrix/client/r0/"):
         return "/_matrix/client/v3/" + path[19:]
+    if path == "/_matrix/client/api/v1/publicRooms":
+        return "/_matrix/client/v3/publicRooms"
     if path.startswith("/_matrix/client/unstable/"):
         rest = path[25:]
+        if rest.startswith("rooms/") and "/relations/" in rest:
+            return "/_matrix/client/v1/" + rest
         if rest.startswith(_UNSTABLE_NAMES_OF_STABLE_ROUTES):
             return "/_matrix/client/v3/" + rest
     if path.startswith(("/_matrix/media/r0/", "/_matrix/media/v1/")) and path[18:] != "create":

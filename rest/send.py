@@ -3,10 +3,13 @@
 from typing import Any
 
 from federation_disabled.ours import Ours
+from homeserver.rooms.redact_related import RedactRelated
 from homeserver.rooms.send import Send
 from rest.routing import Call, Route
 from schema.errors import InvalidParam
 
+# MSC3912, which is not stable yet.
+_WITH_RELATIONS = "org.matrix.msc3912.with_relations"
 _ROOM = "/_matrix/client/v3/rooms/{room_id}"
 LATEST = 2**53 - 1
 
@@ -14,8 +17,9 @@ LATEST = 2**53 - 1
 class SendApi:
     """Client-server API, "Sending events to a room" and "Redactions"."""
 
-    def __init__(self, send: Send, ours: Ours) -> None:
+    def __init__(self, send: Send, related: RedactRelated, ours: Ours) -> None:
         self._send = send
+        self._related = related
         self._ours = ours
 
     def routes(self) -> list[Route]:
@@ -61,14 +65,15 @@ class SendApi:
         return {"event_id": event_id}
 
     async def redact(self, call: Call) -> dict[str, Any]:
-        """Take the content of an event away."""
+        """Take the content of an event away, and of what relates to it if that is wanted."""
+        room_id, redacted = self._ours.room(call.path["room_id"]), call.path["event_id"]
+        content = {key: value for key, value in call.body.items() if key != _WITH_RELATIONS}
         event_id = await self._send.redact(
-            call.requester,
-            self._ours.room(call.path["room_id"]),
-            call.path["event_id"],
-            call.path["txn_id"],
-            call.body,
+            call.requester, room_id, redacted, call.path["txn_id"], content
         )
+        rel_types = call.body.get(_WITH_RELATIONS)
+        if rel_types:
+            await self._related.redact(call.requester, room_id, redacted, rel_types)
         return {"event_id": event_id}
 
 

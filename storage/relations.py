@@ -167,6 +167,38 @@ def threads(
     return [(root_id, seq) for root_id, seq in rows]
 
 
+@frozen
+class Relative:
+    """An event that relates to another one."""
+
+    seq: int
+    event_id: str
+    sender: str
+    rel_type: str
+
+
+def relatives(
+    txn: Transaction,
+    room_id: str,
+    event_id: str,
+    rel_types: Collection[str] | None,
+    after: int,
+    limit: int,
+) -> list[Relative]:
+    """What relates to an event in one of these ways (None: in any) after event number ``after``."""
+    ways = "" if rel_types is None else f" AND rel_type IN ({', '.join('?' * len(rel_types))})"
+    rows = txn.all(
+        "SELECT seq, event_id, sender, rel_type FROM events WHERE relates_to = ? AND room_id = ?"
+        f" AND seq > ?{ways} ORDER BY seq LIMIT ?",
+        event_id,
+        room_id,
+        after,
+        *(rel_types or ()),
+        limit,
+    )
+    return [Relative(*row) for row in rows]
+
+
 def annotations(
     txn: Transaction, room_id: str, event_id: str, sender: str, event_type: str
 ) -> list[dict[str, Any]]:

@@ -496,3 +496,64 @@ class Bundling(Neighbours):
         answered = await bob.sync(answered["next_batch"])
         self.assertEqual([e["event_id"] for e in timeline(answered, room)], [root, child])
         self.assertEqual(sum(asked), bare)
+
+
+class RedactTogether(Neighbours):
+    """MSC3912: what relates to an event goes with it."""
+
+    async def setUp(self) -> None:
+        self.alice, self.bob, self.room = await self.in_a_room()
+
+    async def redact(self, who: Person, event_id: str, *rel_types: str) -> str:
+        body = {"reason": "typo", "org.matrix.msc3912.with_relations": list(rel_types)}
+        path = f"/rooms/{self.room}/redact/{event_id}/{who.transaction()}"
+        return str((await who.ask("PUT", path, body))["event_id"])
+
+    async def gone(self, *event_ids: str) -> list[bool]:
+        """Which of some events are redacted."""
+        path = f"/rooms/{self.room}/event"
+        found = [await self.alice.ask("GET", f"{path}/{event_id}") for event_id in event_ids]
+        return ["redacted_because" in event["unsigned"] for event in found]
+
+    async def story(self, author: Person, other: Person) -> list[str]:
+        """A message, its edit, and from somebody else an edit that is none, a reaction, a vote."""
+        said = await author.say(self.room, "Hello")
+        edit = {**relation(said, "m.replace"), "m.new_content": {"body": "x"}, "body": "x"}
+        return [
+            said,
+            await author.send(self.room, "m.room.message", edit),
+            await other.send(self.room, "m.room.message", edit),
+            await other.send(self.room, "m.reaction", relation(said, "m.annotation", key="!")),
+            await refer(other, self.room, said),
+        ]
+
+    async def test_only_the_wanted_ways_of_relating(self) -> None:
+        story = await self.story(self.bob, self.alice)
+        redaction = await self.redact(self.alice, story[0], "m.replace", "m.reference")
+        self.assertEqual(await self.gone(*story), [True, True, False, False, True])
+        event = await self.bob.ask("GET", f"/rooms/{self.room}/event/{redaction}")
+        self.assertEqual(event["content"], {"reason": "typo", "redacts": story[0]})
+        story = await self.story(self.bob, self.alice)
+        await self.redact(self.alice, story[0], "*")
+        self.assertEqual(await self.gone(*story), [True, True, False, True, True])
+        story = await self.story(self.bob, self.alice)
+        await self.redact(self.alice, story[0])
+        self.assertEqual(await self.gone(*story), [True, False, False, False, False])
+
+    async def test_what_one_must_not_redact_stays(self) -> None:
+        story = await self.story(self.bob, self.alice)
+        await self.redact(self.bob, story[0], "*")
+        self.assertEqual(await self.gone(*story), [True, True, False, False, False])
+
+    async def test_a_long_thread_goes_as_a_whole(self) -> None:
+        root = await self.alice.say(self.room, "Who brings what?")
+        more = relation(root, "m.thread")
+        answers = [await self.bob.say(self.room, str(n), **more) for n in range(45)]
+        await self.redact(self.alice, root, "m.thread")
+        self.assertTrue(all(await self.gone(root, *answers)))
+
+    async def test_the_old_name_of_relations_leads_there_too(self) -> None:
+        said = await self.alice.say(self.room, "Hello")
+        vote = await refer(self.bob, self.room, said)
+        path = f"/_matrix/client/unstable/rooms/{self.room}/relations/{said}"
+        self.assertEqual(ids(await self.bob.ask("GET", path)), [vote])

@@ -33,6 +33,7 @@ from homeserver.rooms.membership import Membership
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.originals import Originals
 from homeserver.rooms.redact import Redact
+from homeserver.rooms.redact_related import RedactRelated
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.send import Send
 from homeserver.rooms.spaces import Spaces
@@ -64,6 +65,7 @@ class Rooms:
     timelines: Timelines
     journal: Journal
     send: Send
+    redact_related: RedactRelated
     membership: Membership
     create: CreateRoom
     families: FamilyRooms
@@ -145,6 +147,7 @@ def assemble_rooms(
         timelines=timelines,
         journal=journal,
         send=Send(store, cache, journal, person_exists, queries),
+        redact_related=RedactRelated(store, cache, journal),
         membership=membership,
         create=create,
         families=FamilyRooms(create, membership, journal),

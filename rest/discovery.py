@@ -33,10 +33,14 @@ class DiscoveryApi:
             "versions": VERSIONS,
             "unstable_features": {
                 "org.matrix.msc3391": True,
+                "org.matrix.msc3881": True,
+                "org.matrix.msc3912": True,
                 "org.matrix.msc4222": True,
                 # Redactions by /send, in 1.18.
                 "com.beeper.msc4169": True,
                 "org.matrix.msc4380.stable": True,
+                "org.matrix.msc4445.initial_sync_timeline_topological_ordering": True,
+                "uk.timedout.msc4323.stable": True,
                 "uk.half-shot.msc2666.query_mutual_rooms": True,
                 "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
                 "io.element.e2ee_forced.public": False,

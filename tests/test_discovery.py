@@ -66,6 +66,19 @@ class VersionsTest(WireTest):
         _, answer = await server.call("GET", "/_matrix/client/versions")
         self.assertEqual(answer["versions"], [f"v1.{minor}" for minor in range(1, 20)])
 
+    async def test_old_names_lead_to_the_same_places(self) -> None:
+        server = await self.server()
+        ann = await server.person("ann")
+        await ann.create_room(visibility="public", preset="public_chat")
+        expected = await ann.ask("GET", "/publicRooms")
+        for prefix in ("r0", "api/v1"):
+            found = await ann.ask("GET", f"/_matrix/client/{prefix}/publicRooms")
+            self.assertEqual(found, expected)
+        rules = await ann.ask("GET", "/_matrix/client/unstable/pushrules/")
+        self.assertEqual(rules, await ann.ask("GET", "/pushrules/"))
+        code, answer = await ann.call("GET", "/_matrix/client/api/v1/joined_rooms")
+        self.assertEqual((code, answer["errcode"]), (404, "M_UNRECOGNIZED"))
+
     async def test_redactions_can_be_sent_like_messages_in_every_room_version(self) -> None:
         """Version 1.18, "Redactions"."""
         server = await self.server()

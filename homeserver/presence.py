@@ -10,23 +10,38 @@ from twisted.internet.task import LoopingCall
 from homeserver.clock import Clock
 from homeserver.ignored_people import IgnoredPeople
 from homeserver.profiles import ProfileChanged
+from homeserver.rooms.changes import EventAdded
 from homeserver.sync.ephemeral import Ephemeral
 from schema.errors import Forbidden, InvalidParam
+from storage.receipts import ReceiptMoved
 from storage.stream import Change
 
 STATES = ("online", "unavailable", "offline")
+"""The first of those that somebody's devices are in is theirs."""
 SILENCE_MS = 60_000
+IDLE_MS = 300_000
 SWEEP_SECONDS = 15
 ACTIVE_MS = 60_000
 REMEMBERED = 2_000
 
 
 @define
-class _Person:
+class _Device:
+    said: str
+    """What it has said last."""
     presence: str
-    status: str | None
+    """The same, unless its person has done something since."""
+    here_until: int
+    """When it is going to ask again, unless it stops."""
+
+
+@define
+class _Person:
     active_at: int
-    seen_at: int
+    devices: dict[str, _Device] = Factory(dict)
+    status: str | None = None
+    presence: str = "offline"
+    """As others have been told."""
     position: int = 0
     shown: Mapping[str, str] = Factory(dict)
     """Their name and picture, once they have changed."""
@@ -35,8 +50,9 @@ class _Person:
 class Presence:
     """Client-server API, "Presence"; a part of /sync.
 
-    Whoever syncs is online, unless they say otherwise; whoever stops goes offline a minute later.
-    A change costs one note in memory; what did not change is not announced.
+    Whoever syncs on some device is online, unless they say otherwise or have done nothing for five
+    minutes: sent nothing, read nothing, not come back. Who stops on all devices goes offline a
+    minute later. A change costs one note in memory; what did not change is not announced.
     """
 
     def __init__(
@@ -70,23 +86,24 @@ class Presence:
         if self._sweeping.running:
             self._sweeping.stop()
 
-    def seen(self, user_id: str, presence: str) -> None:
-        """The person's client syncs and says that they are ``presence``."""
-        now = self._clock()
-        person = self._people.get(user_id)
+    def seen(self, user_id: str, device_id: str, presence: str, wait_ms: int) -> None:
+        """A device syncs, for so long at most, and says that its person is ``presence``."""
         if presence == "offline":
             return
-        if person is None:
-            person = self._people[user_id] = _Person("offline", None, now, now)
-        person.seen_at = now
-        if presence == "online":
-            person.active_at = now
-        if person.presence != presence:
-            person.presence = presence
-            self._announce(user_id, person)
+        now = self._clock()
+        person = self._people.setdefault(user_id, _Person(now))
+        device = person.devices.get(device_id)
+        if device is None or device.said != presence:
+            device = person.devices[device_id] = _Device(presence, presence, now)
+            if presence == "online":
+                person.active_at = now
+        device.here_until = now + wait_ms
+        self._reckon(user_id, person, now)
 
-    def set(self, asker: str, user_id: str, presence: str, status: str | None) -> None:
-        """The person says how they are.
+    def set(
+        self, asker: str, device_id: str, user_id: str, presence: str, status: str | None
+    ) -> None:
+        """The person says on a device how they are.
 
         Raises:
             Forbidden: it is somebody else's presence.
@@ -97,11 +114,12 @@ class Presence:
         if presence not in STATES:
             raise InvalidParam(f"Presence is one of {', '.join(STATES)}")
         now = self._clock()
-        person = self._people.setdefault(user_id, _Person("offline", None, now, now))
-        person.seen_at = person.active_at = now
-        if (person.presence, person.status) != (presence, status):
-            person.presence, person.status = presence, status
-            self._announce(user_id, person)
+        person = self._people.setdefault(user_id, _Person(now))
+        person.active_at = now
+        person.devices[device_id] = _Device(presence, presence, now)
+        news = person.status != status
+        person.status = status
+        self._reckon(user_id, person, now, news=news)
 
     def get(self, asker: str, user_id: str) -> dict[str, Any]:
         """How somebody is.
@@ -133,12 +151,18 @@ class Presence:
         return ({"presence": {"events": events}} if events else {}), bool(events)
 
     def follow(self, changes: Sequence[Change]) -> None:
-        """Follower of the stream: a new name or picture is told as presence, too.
+        """Follower of the stream: what somebody sends, or reads, shows that they are there.
 
-        Client-server API, "Events on Change of Profile Information".
+        A new name or picture is told as presence, too (client-server API, "Events on Change of
+        Profile Information").
         """
         for change in changes:
-            if isinstance(change, ProfileChanged) and change.user_id in self._people:
+            if isinstance(change, EventAdded):
+                if change.event.device_id is not None:
+                    self._is_active(change.event.sender)
+            elif isinstance(change, ReceiptMoved):
+                self._is_active(change.receipt.user_id)
+            elif isinstance(change, ProfileChanged) and change.user_id in self._people:
                 person = self._people[change.user_id]
                 if person.shown != change.shown:
                     person.shown = change.shown
@@ -164,6 +188,26 @@ class Presence:
             content["status_msg"] = person.status
         return content
 
+    def _is_active(self, user_id: str) -> None:
+        person = self._people.get(user_id)
+        if person is None:
+            return
+        person.active_at = self._clock()
+        for device in person.devices.values():
+            if device.presence == "unavailable":
+                device.presence = "online"
+        self._reckon(user_id, person, person.active_at)
+
+    def _reckon(self, user_id: str, person: _Person, now: int, *, news: bool = False) -> None:
+        """What the devices come to; others are told if that has changed, or is ``news``."""
+        states = {device.presence for device in person.devices.values()}
+        if "online" in states and now - person.active_at > IDLE_MS:
+            states = states - {"online"} | {"unavailable"}
+        presence = next((state for state in STATES if state in states), "offline")
+        if news or presence != person.presence:
+            person.presence = presence
+            self._announce(user_id, person)
+
     def _announce(self, user_id: str, person: _Person) -> None:
         if len(self._changes) == REMEMBERED:
             self._forgotten = self._changes[0][0]
@@ -171,8 +215,11 @@ class Presence:
         self._changes.append((person.position, user_id))
 
     def _sweep(self) -> None:
-        gone = self._clock() - SILENCE_MS
+        now = self._clock()
         for user_id, person in self._people.items():
-            if person.presence != "offline" and person.seen_at < gone:
-                person.presence = "offline"
-                self._announce(user_id, person)
+            person.devices = {
+                device_id: device
+                for device_id, device in person.devices.items()
+                if device.here_until >= now - SILENCE_MS
+            }
+            self._reckon(user_id, person, now)

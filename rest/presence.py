@@ -51,6 +51,7 @@ class PresenceApi:
         """Say how one is."""
         self._presence.set(
             call.requester.user_id,
+            call.requester.device_id,
             self._ours.user(call.path["user_id"]),
             call.body["presence"],
             call.body.get("status_msg"),

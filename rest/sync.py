@@ -45,7 +45,7 @@ class SyncApi:
         requester = call.requester
         timeout = call.query.integer("timeout", 0, most=MAX_WAIT_MS)
         presence = call.query.choice("set_presence", STATES, "online")
-        self._presence.seen(requester.user_id, presence)
+        self._presence.seen(requester.user_id, requester.device_id, presence, timeout)
         since = call.query.text("since")
         wanted = await self._filter(call)
         answer, waited = await self._sync.answer(

@@ -38,6 +38,8 @@ class Follower:
     """Whose device lists the client keeps: everybody with whom the person shares a room."""
     changed: set[str] = field(factory=set)
     """Whose device lists the newest sync said to have changed."""
+    news: Json = field(factory=dict)
+    """The newest answer of /sync."""
 
     @property
     def query(self) -> Json:
@@ -52,6 +54,7 @@ class Follower:
     async def sync(self) -> None:
         """One /sync, merged."""
         answer = await self.person.sync(since=self.token, **self.query)
+        self.news = answer
         rooms = answer.get("rooms", {})
         for room_id, section in rooms.get("join", {}).items():
             await self._merge_joined(room_id, section)

@@ -143,7 +143,7 @@ class Meter:
 class Town:
     """A server where everybody is in the same room, unless a test says otherwise."""
 
-    def __init__(self, test: "Stories", server: Server) -> None:
+    def __init__(self, test: WireTest, server: Server) -> None:
         self.test = test
         self.server = server
         self.street: str | None = None

@@ -78,9 +78,9 @@ class SectionsTest(FiltersCase):
 
     async def test_account_data_is_filtered(self) -> None:
         for key in ("org.x", "org.y"):
-            await self.bob.ask("PUT", f"/user/{self.bob.id}/account_data/{key}", {})
+            await self.bob.ask("PUT", f"/user/{self.bob.id}/account_data/{key}", {"a": 1})
             path = f"/user/{self.bob.id}/rooms/{self.room}/account_data/{key}"
-            await self.bob.ask("PUT", path, {})
+            await self.bob.ask("PUT", path, {"a": 1})
         section = await self.section({"account_data": {"types": ["org.x"]}})
         self.assertEqual([e["type"] for e in section["account_data"]["events"]], ["org.x"])
         section = await self.section({"account_data": {"not_rooms": [self.room]}})

@@ -85,15 +85,24 @@ class Step:
     seq: int
     user_id: str
     json: str
-    unsigned: str
+    before: str | None
+    """JSON of the membership event that it replaced."""
+
+
+# What an event says of the one that it replaced is gone when it is redacted. Only by saying that
+# state has a key does one get the index of state, and does not read all that was said in a room.
+_STEPS = (
+    "SELECT e.position, e.room_id, e.seq, e.state_key, e.json,"
+    " (SELECT p.json FROM events p WHERE p.room_id = e.room_id AND p.type = 'm.room.member'"
+    " AND p.state_key = e.state_key AND p.seq < e.seq ORDER BY p.seq DESC LIMIT 1)"
+    " FROM events e WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL"
+)
 
 
 def steps_of(txn: Transaction, user_id: str, since: int, upto: int) -> list[Step]:
     """One person's membership events after one position and up to another."""
     rows = txn.all(
-        "SELECT position, room_id, seq, state_key, json, unsigned FROM events"
-        " WHERE type = 'm.room.member' AND state_key = ? AND position > ? AND position <= ?"
-        " ORDER BY position",
+        f"{_STEPS} AND e.state_key = ? AND e.position > ? AND e.position <= ? ORDER BY e.position",
         user_id,
         since,
         upto,
@@ -104,8 +113,8 @@ def steps_of(txn: Transaction, user_id: str, since: int, upto: int) -> list[Step
 def steps_in(txn: Transaction, room_ids: list[str], since: int, upto: int) -> list[Step]:
     """Membership events in some rooms after one position and up to another."""
     rows = txn.among(
-        "SELECT position, room_id, seq, state_key, json, unsigned FROM events WHERE room_id IN (??)"
-        " AND type = 'm.room.member' AND position > ? AND position <= ? ORDER BY position",
+        f"{_STEPS} AND e.room_id IN (??) AND e.position > ? AND e.position <= ?"
+        " ORDER BY e.position",
         room_ids,
         since,
         upto,

@@ -166,6 +166,33 @@ class WhatIsLeftTest(RedactionCase):
             self.assertEqual(last["unsigned"]["prev_content"], {"topic": "open"})
             await self.hearth.restart()
 
+    async def test_a_new_name_stays_one_and_the_room_does_not_come_anew(self) -> None:
+        start = (await self.bob.sync())["next_batch"]
+        path = f"/rooms/{self.room}/state/m.room.member/{quote(self.bob.id)}"
+        name = {"membership": "join", "displayname": "Rude"}
+        renamed = (await self.bob.ask("PUT", path, name))["event_id"]
+        await self.redact(self.alice, renamed)
+        for _ in range(2):
+            answer = await self.bob.sync(since=start)
+            section = answer["rooms"]["join"][self.room]
+            kinds = [event["type"] for event in section["timeline"]["events"]]
+            self.assertEqual(kinds, ["m.room.member", TYPE])
+            self.assertEqual(section["state"]["events"], [])
+            self.assertNotIn("device_lists", answer)
+            await self.hearth.restart()
+
+    async def test_whoever_left_stays_gone_for_the_devices_of_the_others(self) -> None:
+        await self.carol.join(self.room)
+        start = (await self.bob.sync())["next_batch"]
+        await self.carol.ask("POST", f"/rooms/{self.room}/leave", {"reason": "rude"})
+        [left] = timeline(await self.bob.sync(since=start), self.room)
+        await self.redact(self.alice, left["event_id"])
+        for _ in range(2):
+            answer = await self.bob.sync(since=start)
+            self.assertNotIn("reason", timeline(answer, self.room)[0]["content"])
+            self.assertEqual(answer["device_lists"].get("left"), [self.carol.id])
+            await self.hearth.restart()
+
     async def test_a_redacted_redaction_still_redacts_but_its_reason_is_gone(self) -> None:
         for version in VERSIONS:
             room = await self.alice.create_room(room_version=version, preset="public_chat")

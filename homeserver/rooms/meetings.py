@@ -51,7 +51,10 @@ def meetings(user_id: str, steps: Iterable[Step], in_view: People) -> tuple[set[
 
 
 def memberships_of(step: Step) -> tuple[str, str]:
-    """The membership before a step, and after it."""
-    unsigned = orjson.loads(f"{{{step.unsigned}}}")
-    before = unsigned.get("prev_content", {}).get("membership", "leave")
-    return before, orjson.loads(step.json)["content"].get("membership", "leave")
+    """The membership before a step, and after it. Redaction leaves both."""
+    return "leave" if step.before is None else _membership(step.before), _membership(step.json)
+
+
+def _membership(json: str) -> str:
+    membership: str = orjson.loads(json)["content"].get("membership", "leave")
+    return membership

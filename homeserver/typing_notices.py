@@ -1,6 +1,6 @@
 """Typing notices: who is typing in which room. In memory only; they end by themselves."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -9,8 +9,10 @@ from twisted.internet.base import DelayedCall
 from homeserver.ignored_people import IgnoredPeople
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
+from homeserver.rooms.changes import EventAdded
 from homeserver.sync.ephemeral import Ephemeral
 from schema.errors import Forbidden
+from storage.stream import Change
 
 MAX_SECONDS = 120.0
 
@@ -67,6 +69,14 @@ class TypingNotices:
         """
         await self._check_joined(requester, room_id)
         self._end(room_id, requester.user_id)
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Whoever is not in a room any more does not type there."""
+        for change in changes:
+            if isinstance(change, EventAdded) and change.event.type == "m.room.member":
+                user_id = change.event.state_key or ""
+                if change.room.state.membership(user_id) != "join":
+                    self._end(change.event.room_id, user_id)
 
     def stop_all(self) -> None:
         """The server stops: no timer may be left."""

@@ -260,6 +260,18 @@ class EphemeralTest(Neighbours):
         code, _ = await self.bob.call("PUT", path, {"typing": True})
         self.assertEqual(code, 403)
 
+    async def test_nobody_types_in_a_room_that_they_have_left(self) -> None:
+        path = f"/rooms/{self.room}/typing/{self.bob.id}"
+        for way in ("leave", "kick"):
+            await self.bob.join(self.room)
+            await self.bob.ask("PUT", path, {"typing": True, "timeout": 30_000})
+            seen = await self.alice.sync()
+            body = {"user_id": self.bob.id} if way == "kick" else {}
+            who = self.alice if way == "kick" else self.bob
+            await who.ask("POST", f"/rooms/{self.room}/{way}", body)
+            [typing] = await self.ephemeral(self.alice, seen["next_batch"], "m.typing")
+            self.assertEqual(typing, {"user_ids": []})
+
     async def test_receipts_are_seen_by_the_others_and_private_ones_are_not(self) -> None:
         event_id = await self.alice.say(self.room, "read me")
         first = await self.alice.sync()

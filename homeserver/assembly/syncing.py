@@ -48,8 +48,14 @@ class Syncing:
     @property
     def followers(self) -> Sequence[Follower]:
         """Who follows the stream, waiters last."""
-        parts = (self.account_data, self.room_account_data, self.receipts, self.presence)
-        return [*(part.follow for part in parts), self.waiters.follow]
+        following = (
+            self.account_data,
+            self.room_account_data,
+            self.receipts,
+            self.presence,
+            self.typing,
+        )
+        return [*(each.follow for each in following), self.waiters.follow]
 
 
 def assemble_syncing(

@@ -162,3 +162,28 @@ class UpgradeTest(DailyLife):
             self.assertEqual(self.silenced(device), {old, new})
             self.assertEqual(device.badge(new), (0, 0))
         self.assertEqual(alice.membership(new, bob), "join")
+
+    async def test_a_private_room_moves_with_an_invitation_for_everybody(self) -> None:
+        alice, bob = await self.people("alice", "bob")
+        tablet = await self.another_device(bob)
+        old = await self.room(alice, bob, name="Choir")
+        await bob.note(old, "m.tag", {"tags": {"u.music": {}}})
+        answer = await alice.ask("POST", f"/rooms/{old}/upgrade", {"new_version": "11"})
+        new = answer["replacement_room"]
+        await self.everybody_looks()
+        self.assertEqual(await bob.tries("POST", f"/join/{new}"), (403, "M_FORBIDDEN"))
+
+        await self.hearth.restart()
+
+        # Alice's client invites who was in the old room, and the tombstone waits to be read.
+        await alice.ask("POST", f"/rooms/{new}/invite", {"user_id": bob.id})
+        await self.everybody_looks()
+        self.assertEqual((bob.invited, tablet.invited), ({new}, {new}))
+        self.assertEqual(tablet.badge(old), (1, 1))
+        await tablet.person.join(new)
+        await tablet.read(old, tablet.room(old).state["m.room.tombstone", ""]["event_id"])
+        await self.everybody_looks()
+        for device in (bob, tablet):
+            self.assertEqual(device.badge(old), (0, 0))
+            tags = device.room(new).account_data["m.tag"]["tags"]
+            self.assertEqual(tags, {"u.music": {}})

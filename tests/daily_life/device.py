@@ -152,9 +152,9 @@ class DailyLife(WireTest):
         """New neighbours, each with one device."""
         return [self._hold(await self.hearth.person(name)) for name in names]
 
-    async def another_device(self, device: Device) -> Device:
+    async def another_device(self, device: Device, **more: str) -> Device:
         """The same person logs in once more."""
-        return self._hold(await self.hearth.log_in(device.person))
+        return self._hold(await self.hearth.log_in(device.person, **more))
 
     async def everybody_looks(self) -> None:
         """Every device syncs."""

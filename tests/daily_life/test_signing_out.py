@@ -53,10 +53,13 @@ class SigningOutTest(DailyLife):
         self.assertEqual(await bobs.claim(*alices), [])
         await bobs.send("1", {alice.id: {"*": {"body": "a key"}}})
 
-        # The account itself is as it was: she comes back with a new device and her rooms.
+        # The account itself is as it was: she comes back to her rooms. Even under the name of
+        # her old phone it is a new device, which knows no keys.
         await bob.say(street, "Have you found your bag?")
-        back = await self.another_device(alice)
+        back = await self.another_device(alice, device_id=alice.person.device_id)
         await back.sync()
+        known = await bobs.keys_of(alices[0])
+        self.assertEqual(known["device_keys"], {alice.id: {}})
         self.assertEqual(back.shown(street), ["Have you found your bag?"])
         self.assertNotIn("to_device", back.news)
         devices = (await back.ask("GET", "/devices"))["devices"]

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.clock import Clock
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.visibility import EVER, Visibility
 from schema.errors import NotFound
-from storage import events, reports, rooms
+from storage import events, originals, reports, rooms
 from storage.events import Event
 from storage.reports import KeptReport, Report
 from storage.store import Store
@@ -27,6 +27,7 @@ class Subject:
 
     room_name: str | None
     event: Event | None
+    """If it was redacted, with what it said before, while that is kept."""
 
 
 @frozen
@@ -55,7 +56,7 @@ class ReportBook:
             if room_id is None:
                 return kept, Subject(None, None)
             name = events.state_event_at(txn, room_id, "m.room.name", "", EVER)
-            event = None if event_id is None else events.find(txn, room_id, event_id)
+            event = None if event_id is None else _as_said(txn, room_id, event_id)
             text = None if name is None else name.content.get("name")
             return kept, Subject(text if isinstance(text, str) else None, event)
 
@@ -74,6 +75,13 @@ class ReportBook:
                 reports.set_done(txn, report_id, self.clock())
 
         await self.store.write(work)
+
+
+def _as_said(txn: Transaction, room_id: str, event_id: str) -> Event | None:
+    event = events.find(txn, room_id, event_id)
+    if event is None or not event.is_redacted:
+        return event
+    return evolve(event, json=originals.find(txn, event.position) or event.json)
 
 
 def _found(txn: Transaction, report_id: int) -> KeptReport:

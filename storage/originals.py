@@ -13,6 +13,12 @@ def add(txn: WriteTransaction, position: int, json: str, now: int) -> None:
     )
 
 
+def find(txn: Transaction, position: int) -> str | None:
+    """The text of the event at a position of the stream, while it is kept."""
+    text: str | None = txn.value("SELECT json FROM redacted_originals WHERE position = ?", position)
+    return text
+
+
 def any_before(txn: Transaction, redacted_at: int) -> bool:
     """Whether something was redacted at or before a time."""
     oldest = txn.value("SELECT MIN(redacted_at) FROM redacted_originals")

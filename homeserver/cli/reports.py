@@ -122,9 +122,10 @@ def _content(event: Event | None) -> str:
         return "not there any more"
     if event.type == "m.room.encrypted":
         return "encrypted: only the people in the room can read it"
-    if "redacted_because" in event.unsigned:
-        return "redacted"
-    return _printable(f"{event.type} {orjson.dumps(event.content).decode()}")
+    said = _printable(f"{event.type} {orjson.dumps(event.content).decode()}")
+    if event.is_redacted:
+        return f"redacted since; it said: {said}" if event.content else "redacted"
+    return said
 
 
 def _printable(text: str) -> str:

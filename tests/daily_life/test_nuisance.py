@@ -93,7 +93,7 @@ class ReportingTest(DailyLife):
         await self.hearth.restart()
 
         await bob.ask("POST", f"/rooms/{street}/report", {"reason": "All stolen"})
-        # Mallory takes the offer back, but hears of nothing, and neither did it help.
+        # Mallory takes the offer back, which helps as little as it would help to have heard of it.
         await mallory.redact(street, offer)
         await self.everybody_looks()
         self.assertNotIn("bicycle", str(mallory.news))
@@ -110,5 +110,7 @@ class ReportingTest(DailyLife):
         )
         facts = dict(row for row in await self.organizer("show", "1") if len(row) == 2)
         self.assertEqual((facts["Room name"], facts["Event"]), ("Bargains", offer))
+        self.assertIn("no questions", facts["Content"])
+        self.assertTrue(facts["Content"].startswith("redacted since"))
         await self.organizer("done", "1", "2", "3")
         self.assertEqual(await self.organizer("list"), [])

@@ -49,11 +49,18 @@ class AccountHooks:
     after_deactivated: Sequence[Callable[[str, bool], Awaitable[None]]] = ()
 
 
+Enter = Callable[[WriteTransaction, str, str | None, bool, int], bool]
+"""Writes an account down: id, hash of the password, administrator, time. False: it cannot be."""
+
 _NOBODY = "@:"
 
 
 def _nobody_special(txn: WriteTransaction) -> bool:
     return False
+
+
+def _anybody(txn: WriteTransaction, user_id: str) -> None:
+    """Nothing is in the way."""
 
 
 class Accounts:
@@ -103,13 +110,15 @@ class Accounts:
         device: NewDevice | None = None,
         admit: Callable[[WriteTransaction], bool] = _nobody_special,
         *,
+        enter: Enter = add_account,
         is_person: bool = True,
     ) -> Login | None:
         """Create an account and, with a ``device``, log it in: all of it or nothing.
 
         ``admit`` runs in the same transaction; it says whether the account is an administrator's,
-        and may refuse. Without a password nobody can log in with one. Who is no person, but a user
-        of an application service, does not get what people get: see ``AccountHooks``.
+        and may refuse. Without a password nobody can log in with one. ``enter`` differs for
+        guests. They and users of an application service do not get what people get: see
+        ``AccountHooks``.
 
         Raises:
             UserInUse: the name is taken.
@@ -124,7 +133,7 @@ class Accounts:
 
         def work(txn: WriteTransaction) -> Login | None:
             is_admin = admit(txn)
-            if not add_account(txn, user_id, stored, is_admin, self._clock()):
+            if not enter(txn, user_id, stored, is_admin, self._clock()):
                 raise UserInUse("This user name is taken; choose another")
             for hook in self._hooks.created if is_person else ():
                 hook(txn, user_id)
@@ -205,14 +214,23 @@ class Accounts:
 
         await self._store.write(work)
 
-    async def deactivate(self, user_id: str, *, erase: bool) -> None:
+    async def deactivate(
+        self,
+        user_id: str,
+        *,
+        erase: bool,
+        check: Callable[[WriteTransaction, str], None] = _anybody,
+    ) -> None:
         """Close the account for ever: no password, no devices, no tokens.
+
+        ``check`` runs in the same transaction, and may refuse.
 
         Raises:
             NotFound: there is no such account, or it is closed.
         """
 
         def work(txn: WriteTransaction) -> None:
+            check(txn, user_id)
             if not close_account(txn, user_id, erase, self._clock()):
                 raise _no_account()
             self._devices.remove_all(txn, user_id)

@@ -127,6 +127,7 @@ class App:
     async def _look_after_devices(self) -> None:
         await self.people.last_seen.flush()
         await self.people.expiry.run()
+        await self.people.guest_accounts.close_idle()
 
     async def _forget_originals(self) -> None:
         await self.rooms.originals.run()
@@ -186,6 +187,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         store,
         limits,
         contact.services,
+        rooms.guests,
         login_tokens,
         third_party_ids,
         terms,
@@ -286,6 +288,7 @@ def _account_hooks(
             encryption.backups.forget,
             third_party_ids.forget,
             terms.forget,
+            rooms.guests.forget,
         ],
     )
 
@@ -313,6 +316,7 @@ def _follow(
         rooms.suspensions.follow,
         rooms.ignored.follow,
         rooms.invites.follow,
+        rooms.guests.follow,
         rooms.memberships.follow,
         rooms.hidden.follow,
         rooms.push.spans.follow,
@@ -347,6 +351,7 @@ def _gauges(
         "suspensions": rooms.suspensions,
         "ignored_people": rooms.ignored,
         "blocked_invites": rooms.invites,
+        "guests": rooms.guests,
         "memberships": rooms.memberships,
         "hidden_rooms": rooms.hidden,
         "visibility": rooms.visibility,

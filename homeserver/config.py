@@ -51,6 +51,11 @@ class Registration:
     email: Literal["never", "optional", "required"] = setting(
         "optional", "Whether who signs up proves an e-mail address, where there is e-mail at all."
     )
+    guests: bool = setting(
+        False,
+        "Let anybody in without a password, to read what the world may read and to join rooms that"
+        " let guests in. Who is away for 30 days is forgotten; false: there are no new ones.",
+    )
     terms: list[Policy] = setting(
         [],
         "What who signs up must accept: a list, each {id, version, language, name, url}; one id may"
@@ -63,6 +68,7 @@ class RateLimits:
     enabled: bool = setting(True, "Switch every limit below on or off.")
     login: list[float] = setting([0.2, 20], "Attempts to log in, per address.")
     registration: list[float] = setting([0.2, 20], "New accounts, per address.")
+    guests: list[float] = setting([0.01, 5], "New guests, per address; also new accounts.")
     email: list[float] = setting([0.05, 30], "E-mails asked for, per address that asks.")
     email_recipient: list[float] = setting([0.003, 5], "E-mails sent, per e-mail address.")
     message: list[float] = setting([10, 100], "Events sent, per person.")

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from homeserver.bridges.queries import Queries
 from homeserver.bridges.services import Services
+from homeserver.guests import lets_guests_in
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
@@ -227,7 +228,7 @@ def describe(room: Room) -> dict[str, Any]:
         "room_id": room.room_id,
         "num_joined_members": state.count("join"),
         "world_readable": visibility == "world_readable",
-        "guest_can_join": state.text("m.room.guest_access", "guest_access") == "can_join",
+        "guest_can_join": lets_guests_in(room),
         "join_rule": state.text("m.room.join_rules", "join_rule") or "invite",
         "name": state.text("m.room.name", "name"),
         "topic": state.text("m.room.topic", "topic"),

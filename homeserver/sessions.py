@@ -227,7 +227,12 @@ class Sessions:
         if token.generation > token.confirmed:
             await self._store.write(lambda txn: self._confirm(txn, token))
         known = _Known(
-            Requester(token.user_id, token.device_id, is_admin=token.is_admin),
+            Requester(
+                token.user_id,
+                token.device_id,
+                is_admin=token.is_admin,
+                is_guest=token.is_guest,
+            ),
             token.expires_at,
             token.locked,
         )

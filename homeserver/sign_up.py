@@ -11,6 +11,7 @@ from homeserver.bridges.registration import Registration
 from homeserver.bridges.services import Services
 from homeserver.clock import TokenSource
 from homeserver.email_proofs import EmailProofs
+from homeserver.guest_accounts import GuestAccounts
 from homeserver.passwords import check_new_password
 from homeserver.registration_tokens import RegistrationTokens
 from homeserver.sessions import Login, NewDevice, random_letters
@@ -25,6 +26,7 @@ from schema.errors import (
     UserInUse,
 )
 from schema.ids import LONGEST_ID, check_new_localpart
+from storage.accounts import add_account
 from storage.transaction import WriteTransaction
 
 Mode = Literal["token", "open", "closed"]
@@ -65,6 +67,7 @@ class SignUp:
         proofs: EmailProofs | None,
         terms: Terms,
         services: Services,
+        guest_accounts: GuestAccounts,
     ) -> None:
         self._server_name = server_name
         self._mode = mode
@@ -77,6 +80,7 @@ class SignUp:
         self._proofs = proofs
         self._terms = terms
         self._services = services
+        self._guest_accounts = guest_accounts
 
     async def first_token(self) -> str | None:
         """The registration token for the first administrator; None unless it is still needed.
@@ -119,8 +123,12 @@ class SignUp:
         password: str | None,
         auth: Mapping[str, Any] | None,
         device: NewDevice | None,
+        *,
+        guest: str | None = None,
     ) -> tuple[str, Login | None]:
         """Create an account for whoever completes the authentication, and log in ``device``.
+
+        A ``guest`` keeps their name and what they have: the account becomes a full one.
 
         The session of the authentication is not bound to name and password: clients ask with an
         empty body which steps there are, before they ask the person for a name.
@@ -133,7 +141,9 @@ class SignUp:
             InteractiveAuth: more authentication is needed.
         """
         self._check_open()
-        if username:
+        if guest is not None:
+            user_id = guest
+        elif username:
             user_id = await self._check_name(username)
         else:
             user_id = f"@{random_letters(self._random_token, 12)}:{self._server_name}"
@@ -153,7 +163,35 @@ class SignUp:
             self._terms.accept(txn, user_id, proof.get(TERMS, {}))
             return token_hash is not None and self._tokens.use(txn, token_hash)
 
-        return user_id, await self._accounts.create(user_id, password, device, admit)
+        enter = add_account if guest is None else self._guest_accounts.guests.complete
+        return user_id, await self._accounts.create(user_id, password, device, admit, enter=enter)
+
+    async def guest(self, token: str, username: str | None, address: str) -> str:
+        """The guest who signs up for a full account, with their access token.
+
+        Raises:
+            Forbidden: registration is closed, or this is not a guest's token.
+            MissingParam, InvalidParam: ``username`` is not the guest's.
+        """
+        self._check_open()
+        return await self._guest_accounts.owner(token, username, address)
+
+    async def register_guest(self, device_name: str | None, address: str) -> Login:
+        """Let somebody in as a guest, whoever else may sign up.
+
+        Raises:
+            GuestAccessForbidden: there are no guests here.
+            InvalidParam: the name of the device cannot be stored.
+        """
+        return await self._guest_accounts.open(device_name, address)
+
+    def check_guests_welcome(self) -> None:
+        """Refuse whoever comes as a guest where there are none.
+
+        Raises:
+            GuestAccessForbidden: there are none here.
+        """
+        self._guest_accounts.check_welcome()
 
     async def register_with_secret(
         self,

@@ -34,7 +34,7 @@ class AccountsApi:
         """The routes of this feature."""
         password, deactivate = f"{_ACCOUNT}/password", f"{_ACCOUNT}/deactivate"
         return [
-            Route("GET", f"{_ACCOUNT}/whoami", self.who_am_i),
+            Route("GET", f"{_ACCOUNT}/whoami", self.who_am_i, Access.GUEST),
             Route("POST", password, self.change_password, Access.OPTIONAL, body="account.password"),
             Route("POST", deactivate, self.deactivate, body="account.deactivate"),
             Route("GET", _WHOIS, self.who_is),
@@ -44,7 +44,7 @@ class AccountsApi:
     async def who_am_i(self, call: Call) -> dict[str, Any]:
         """Whose the access token is."""
         requester = call.requester
-        answer = {"user_id": requester.user_id, "is_guest": False}
+        answer = {"user_id": requester.user_id, "is_guest": requester.is_guest}
         if requester.device_id:
             answer["device_id"] = requester.device_id
         return answer

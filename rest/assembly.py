@@ -88,7 +88,7 @@ def routes(
         LoginFallbackApi(pages, config.server_name),
         ModerationApi(rooms.moderation, ours),
         AccountsApi(people.accounts, people.devices, people.uia, people.email_proofs),
-        RegistrationApi(people.sign_up),
+        RegistrationApi(people.sign_up, limits),
         AdminRegisterApi(people.sign_up, config.server_name),
         AuthFallbackApi(
             people.uia,

@@ -4,7 +4,7 @@ from typing import Any
 
 from homeserver.devices import Device, Devices
 from homeserver.uia import Uia, request_key
-from rest.routing import Answer, Call, Route
+from rest.routing import Access, Answer, Call, Route
 
 _DEVICES = "/_matrix/client/v3/devices"
 _DEVICE = f"{_DEVICES}/{{device_id}}"
@@ -21,9 +21,9 @@ class DevicesApi:
         """The routes of this feature."""
         delete_devices = "/_matrix/client/v3/delete_devices"
         return [
-            Route("GET", _DEVICES, self.read_all),
-            Route("GET", _DEVICE, self.read),
-            Route("PUT", _DEVICE, self.update, body="devices.update"),
+            Route("GET", _DEVICES, self.read_all, Access.GUEST),
+            Route("GET", _DEVICE, self.read, Access.GUEST),
+            Route("PUT", _DEVICE, self.update, Access.GUEST, body="devices.update"),
             Route("DELETE", _DEVICE, self.delete, body="devices.delete"),
             Route("POST", delete_devices, self.delete_several, body="delete_devices"),
         ]

@@ -8,7 +8,7 @@ from federation_disabled.ours import Ours
 from homeserver.rooms.client_events import Viewer
 from homeserver.rooms.history import History
 from homeserver.sync.filters import RoomEventFilter
-from rest.routing import Call, Route
+from rest.routing import Access, Call, Route
 from schema.errors import InvalidParam
 
 _ROOM = "/_matrix/client/v3/rooms/{room_id}"
@@ -26,13 +26,13 @@ class HistoryApi:
         """The routes of this feature."""
         state = f"{_ROOM}/state/{{event_type}}"
         return [
-            Route("GET", f"{_ROOM}/messages", self.messages),
-            Route("GET", f"{_ROOM}/context/{{event_id}}", self.context),
-            Route("GET", f"{_ROOM}/event/{{event_id}}", self.event),
-            Route("GET", f"{_ROOM}/state", self.state),
-            Route("GET", state, self.state_event),
-            Route("GET", state + "/{state_key}", self.state_event),
-            Route("GET", f"{_ROOM}/members", self.members),
+            Route("GET", f"{_ROOM}/messages", self.messages, Access.GUEST),
+            Route("GET", f"{_ROOM}/context/{{event_id}}", self.context, Access.GUEST),
+            Route("GET", f"{_ROOM}/event/{{event_id}}", self.event, Access.GUEST),
+            Route("GET", f"{_ROOM}/state", self.state, Access.GUEST),
+            Route("GET", state, self.state_event, Access.GUEST),
+            Route("GET", state + "/{state_key}", self.state_event, Access.GUEST),
+            Route("GET", f"{_ROOM}/members", self.members, Access.GUEST),
             Route("GET", f"{_ROOM}/joined_members", self.joined_members),
         ]
 

@@ -10,7 +10,7 @@ from e2e.key_queries import KeyQueries
 from e2e.one_time_keys import OneTimeKeys
 from homeserver.uia import Uia, request_key
 from rest.access import device_of
-from rest.routing import Call, Route
+from rest.routing import Access, Call, Route
 
 
 class KeysApi:
@@ -39,9 +39,20 @@ class KeysApi:
         """The routes of this feature."""
         keys = "/_matrix/client/v3/keys"
         return [
-            Route("POST", f"{keys}/upload", self.upload, body="keys.upload", limit="keys"),
-            Route("POST", f"{keys}/query", self.query, body="keys.query", limit="keys"),
-            Route("POST", f"{keys}/claim", self.claim, body="keys.claim", limit="keys"),
+            Route(
+                "POST",
+                f"{keys}/upload",
+                self.upload,
+                Access.GUEST,
+                body="keys.upload",
+                limit="keys",
+            ),
+            Route(
+                "POST", f"{keys}/query", self.query, Access.GUEST, body="keys.query", limit="keys"
+            ),
+            Route(
+                "POST", f"{keys}/claim", self.claim, Access.GUEST, body="keys.claim", limit="keys"
+            ),
             Route("GET", f"{keys}/changes", self.changes, limit="keys"),
             Route(
                 "POST",

@@ -7,7 +7,7 @@ from federation_disabled.ours import Ours
 from homeserver.metrics import current_operation
 from homeserver.rooms.client_events import Viewer
 from homeserver.sync.old_sync import OldSync
-from rest.routing import Call, Route
+from rest.routing import Access, Call, Route
 from rest.sync import MAX_WAIT_MS
 
 MAX_EVENTS = 100
@@ -25,8 +25,8 @@ class OldSyncApi:
         v3 = "/_matrix/client/v3"
         return [
             Route("GET", f"{v3}/initialSync", self.everything),
-            Route("GET", f"{v3}/rooms/{{room_id}}/initialSync", self.room),
-            Route("GET", f"{v3}/events", self.stream),
+            Route("GET", f"{v3}/rooms/{{room_id}}/initialSync", self.room, Access.GUEST),
+            Route("GET", f"{v3}/events", self.stream, Access.GUEST),
             Route("GET", f"{v3}/events/{{event_id}}", self.event),
         ]
 

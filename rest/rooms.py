@@ -44,7 +44,7 @@ class RoomsApi:
                 body="createRoom",
                 limit="create_room",
             ),
-            Route("POST", f"{_ROOM}/join", self.join, body="join", limit="join"),
+            Route("POST", f"{_ROOM}/join", self.join, Access.GUEST, body="join", limit="join"),
             Route(
                 "POST",
                 "/_matrix/client/v3/join/{room}",
@@ -55,7 +55,7 @@ class RoomsApi:
             Route(
                 "POST", "/_matrix/client/v3/knock/{room}", self.knock, body="knock", limit="join"
             ),
-            Route("POST", f"{_ROOM}/leave", self.leave, body="leave"),
+            Route("POST", f"{_ROOM}/leave", self.leave, Access.GUEST, body="leave"),
             Route("POST", f"{_ROOM}/forget", self.forget),
             Route(
                 "POST",

@@ -23,7 +23,8 @@ class Access(Enum):
     PUBLIC = "anybody"
     OPTIONAL = "anybody; a token says who"
     OR_SERVICE = "anybody; a token says which application service"
-    USER = "whoever has an access token"
+    USER = "whoever has an access token, but no guests"
+    GUEST = "whoever has an access token"
     EVEN_LOCKED = "the same, also while the account is locked"
     ADMIN = "administrators"
 

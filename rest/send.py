@@ -5,7 +5,7 @@ from typing import Any
 from federation_disabled.ours import Ours
 from homeserver.rooms.redact_related import RedactRelated
 from homeserver.rooms.send import Send
-from rest.routing import Call, Route
+from rest.routing import Access, Call, Route
 from schema.errors import InvalidParam
 
 # MSC3912, which is not stable yet.
@@ -26,9 +26,15 @@ class SendApi:
         """The routes of this feature."""
         state = f"{_ROOM}/state/{{event_type}}"
         return [
-            Route("PUT", f"{_ROOM}/send/{{event_type}}/{{txn_id}}", self.message, limit="message"),
-            Route("PUT", state, self.state, limit="message"),
-            Route("PUT", state + "/{state_key}", self.state, limit="message"),
+            Route(
+                "PUT",
+                f"{_ROOM}/send/{{event_type}}/{{txn_id}}",
+                self.message,
+                Access.GUEST,
+                limit="message",
+            ),
+            Route("PUT", state, self.state, Access.GUEST, limit="message"),
+            Route("PUT", state + "/{state_key}", self.state, Access.GUEST, limit="message"),
             Route(
                 "PUT",
                 f"{_ROOM}/redact/{{event_id}}/{{txn_id}}",

@@ -16,7 +16,9 @@ from rest.request import Request
 from rest.routing import JSON_LIMIT, Access, Answer, Call, Query, Route, Router
 from schema.body import Schemas
 from schema.canonical import MAX_DEPTH, check_depth
-from schema.errors import BadJson, Forbidden, MatrixError, NotJson
+from schema.errors import BadJson, Forbidden, GuestAccessForbidden, MatrixError, NotJson
+
+_FOR_GUESTS = (Access.GUEST, Access.EVEN_LOCKED)
 
 
 class Doorkeeper(Protocol):
@@ -129,6 +131,8 @@ class Api:
             return
         even_locked = route.access is Access.EVEN_LOCKED
         call.requester = await self._doorkeeper.requester(call, even_locked=even_locked)
+        if call.requester.is_guest and route.access not in _FOR_GUESTS:
+            raise GuestAccessForbidden("Guests cannot do that; get an account for it")
         if route.access is Access.ADMIN and not call.requester.is_admin:
             raise Forbidden("Only an administrator of this server can do that")
 

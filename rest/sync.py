@@ -13,7 +13,7 @@ from homeserver.sync.request import SyncRequest
 from homeserver.sync.saved_filters import SavedFilters
 from homeserver.sync.sync import Sync
 from homeserver.sync.token import SyncToken
-from rest.routing import Call, Route
+from rest.routing import Access, Call, Route
 from schema.errors import Forbidden, InvalidParam
 
 MAX_WAIT_MS = 120_000
@@ -35,7 +35,7 @@ class SyncApi:
         """The routes of this feature."""
         filters = "/_matrix/client/v3/user/{user_id}/filter"
         return [
-            Route("GET", "/_matrix/client/v3/sync", self.sync),
+            Route("GET", "/_matrix/client/v3/sync", self.sync, Access.GUEST),
             Route("POST", filters, self.save_filter, body="filter"),
             Route("GET", filters + "/{filter_id}", self.read_filter),
         ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from e2e.to_device import ToDevice
-from rest.routing import Call, Route
+from rest.routing import Access, Call, Route
 
 
 class ToDeviceApi:
@@ -15,7 +15,7 @@ class ToDeviceApi:
     def routes(self) -> list[Route]:
         """The routes of this feature."""
         path = "/_matrix/client/v3/sendToDevice/{event_type}/{txn_id}"
-        return [Route("PUT", path, self.send, body="sendToDevice", limit="keys")]
+        return [Route("PUT", path, self.send, Access.GUEST, body="sendToDevice", limit="keys")]
 
     async def send(self, call: Call) -> dict[str, Any]:
         """Send each of some devices an event."""

@@ -18,6 +18,7 @@ class AccessToken:
     confirmed: int
     """The newest generation of tokens that the device's client has been seen to have."""
     is_admin: bool
+    is_guest: bool
     locked: bool
 
 
@@ -69,7 +70,7 @@ def find_access_token(txn: Transaction, token_hash: str) -> AccessToken | None:
     """The token, unless its account is closed."""
     row = txn.one(
         "SELECT t.user_id, t.device_id, t.generation, t.expires_at, d.generation,"
-        " a.is_admin, a.locked FROM access_tokens t"
+        " a.is_admin, a.is_guest, a.locked FROM access_tokens t"
         " JOIN devices d ON d.user_id = t.user_id AND d.device_id = t.device_id"
         " JOIN accounts a ON a.user_id = t.user_id"
         " WHERE t.hash = ? AND a.deactivated_at IS NULL",
@@ -77,9 +78,16 @@ def find_access_token(txn: Transaction, token_hash: str) -> AccessToken | None:
     )
     if row is None:
         return None
-    user_id, device_id, generation, expires_at, confirmed, is_admin, locked = row
+    user_id, device_id, generation, expires_at, confirmed, is_admin, is_guest, locked = row
     return AccessToken(
-        user_id, device_id, generation, expires_at, confirmed, bool(is_admin), bool(locked)
+        user_id,
+        device_id,
+        generation,
+        expires_at,
+        confirmed,
+        bool(is_admin),
+        bool(is_guest),
+        bool(locked),
     )
 
 

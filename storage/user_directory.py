@@ -8,12 +8,13 @@ from storage.transaction import Transaction
 
 
 def everybody(txn: Transaction, without: str) -> list[dict[str, Any]]:
-    """Everybody with an open account but ``without``, in the order of their ids."""
+    """Everybody with an open account but guests and ``without``, in the order of their ids."""
     rows = txn.all(
         "SELECT a.user_id, n.json, p.json FROM accounts a"
         " LEFT JOIN profiles n ON n.user_id = a.user_id AND n.field = 'displayname'"
         " LEFT JOIN profiles p ON p.user_id = a.user_id AND p.field = 'avatar_url'"
-        " WHERE a.deactivated_at IS NULL AND a.user_id <> ? ORDER BY a.user_id",
+        " WHERE a.deactivated_at IS NULL AND a.is_guest = 0 AND a.user_id <> ?"
+        " ORDER BY a.user_id",
         without,
     )
     return [_shown(*row) for row in rows]

@@ -367,7 +367,9 @@ class BoundsTest(TestCase):
         class Rows:
             async def read(self, work: Any) -> AccessToken:
                 number = next(numbers)
-                return AccessToken(f"@u{number % 7}:x", f"D{number}", 1, None, 1, False, False)
+                return AccessToken(
+                    f"@u{number % 7}:x", f"D{number}", 1, None, 1, False, False, False
+                )
 
         class Nothing:
             def note(self, *args: str) -> None:

@@ -31,6 +31,7 @@ from homeserver.bridges.queries import Queries
 from homeserver.bridges.services import Services
 from homeserver.config import Rooms as RoomSettings
 from homeserver.events import Signer
+from homeserver.guests import Guests
 from homeserver.ignored_people import IgnoredPeople
 from homeserver.invite_permission import InvitePermission
 from homeserver.push.actions import Actions
@@ -171,7 +172,8 @@ class Server:
         invites = InvitePermission(store, self.ignored)
         kinds, warden = Kinds(frozenset()), Suspensions(store)
         redact = Redact(judge, warden, Originals(store, clock, 7))
-        journal = Journal(self.rooms, signer, clock, kinds, judge, warden, invites, redact)
+        guests = Guests(store)
+        journal = Journal(self.rooms, signer, clock, kinds, judge, warden, invites, guests, redact)
         services = Services([])
         queries = Queries(default_reactor, store, services, Outside(Egress(default_reactor)))
 

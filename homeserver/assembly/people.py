@@ -12,6 +12,8 @@ from homeserver.config import Config
 from homeserver.device_expiry import DeviceExpiry
 from homeserver.devices import DeviceHooks, Devices
 from homeserver.email_proofs import EmailProofs
+from homeserver.guest_accounts import GuestAccounts
+from homeserver.guests import Guests
 from homeserver.last_seen import LastSeen
 from homeserver.limits import Limits
 from homeserver.login_tokens import LoginTokens
@@ -47,6 +49,7 @@ class People:
     expiry: DeviceExpiry
     sessions: Sessions
     accounts: Accounts
+    guest_accounts: GuestAccounts
     uia: Uia
     sign_up: SignUp
     tokens: RegistrationTokens
@@ -65,6 +68,7 @@ def assemble_people(
     store: Store,
     limits: Limits,
     services: Services,
+    guests: Guests,
     login_tokens: LoginTokens,
     third_party_ids: ThirdPartyIds,
     terms: Terms,
@@ -85,6 +89,16 @@ def assemble_people(
         sessions,
         account_hooks,
         third_party_ids,
+    )
+    guest_accounts = GuestAccounts(
+        store,
+        config.server_name,
+        system_clock,
+        random_token,
+        guests,
+        accounts,
+        sessions,
+        are_welcome=config.registration.guests,
     )
     tokens = RegistrationTokens(store, system_clock, random_token)
     email = assemble_email(config, reactor, store, limits)
@@ -121,6 +135,7 @@ def assemble_people(
         proofs,
         terms,
         services,
+        guest_accounts,
     )
     return People(
         passwords,
@@ -129,6 +144,7 @@ def assemble_people(
         DeviceExpiry(store, system_clock, devices, config.devices.expire_after_days),
         sessions,
         accounts,
+        guest_accounts,
         uia,
         sign_up,
         tokens,

@@ -14,6 +14,7 @@ from homeserver.bridges.services import Services
 from homeserver.clock import system_clock
 from homeserver.config import Config
 from homeserver.directory import Directory
+from homeserver.guests import Guests
 from homeserver.ignored_people import IgnoredPeople
 from homeserver.invite_permission import InvitePermission
 from homeserver.media.uses import MediaUses
@@ -60,6 +61,7 @@ class Rooms:
     suspensions: Suspensions
     ignored: IgnoredPeople
     invites: InvitePermission
+    guests: Guests
     memberships: Memberships
     visibility: Visibility
     timelines: Timelines
@@ -100,6 +102,8 @@ def assemble_rooms(
     cache = RoomCache(store)
     suspensions = Suspensions(store)
     suspensions.load()
+    guests = Guests(store)
+    guests.load()
     memberships = Memberships(store)
     memberships.load(storage.stream.position)
     ignored = IgnoredPeople(store)
@@ -123,6 +127,7 @@ def assemble_rooms(
         push.judge,
         suspensions,
         invites,
+        guests,
         Redact(push.judge, suspensions, originals),
         [
             CarryOver(cache, account_data, push.rules.change_in),
@@ -142,6 +147,7 @@ def assemble_rooms(
         suspensions=suspensions,
         ignored=ignored,
         invites=invites,
+        guests=guests,
         memberships=memberships,
         visibility=visibility,
         timelines=timelines,

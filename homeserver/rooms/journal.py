@@ -51,6 +51,16 @@ class Gate(Protocol):
         """Refuse to invite somebody."""
 
 
+class GuestRules(Protocol):
+    """Knows who is a guest, and what guests may do."""
+
+    def check_event(self, txn: WriteTransaction, room: Room, draft: Draft) -> None:
+        """Refuse what the sender must not do as a guest."""
+
+    def leaving(self, txn: WriteTransaction, before: Room, after: Room) -> Sequence[Draft]:
+        """Who may no longer be there, now that the room is as it is after the event."""
+
+
 class Watcher(Protocol):
     """Does in the same transaction what follows from an event."""
 
@@ -77,6 +87,7 @@ class Journal:
     judge: Judge
     warden: Warden
     invites: Gate
+    guests: GuestRules
     redact: Redact
     watchers: Sequence[Watcher] = ()
 
@@ -98,10 +109,12 @@ class Journal:
             Forbidden: a rule of the room version or of the conversation type is broken.
             UserSuspended: the sender takes part in nothing for the time being.
             InviteBlocked: the person invited wants no invites.
+            GuestAccessForbidden: the sender is a guest, and guests may not.
             EventTooLarge, BadJson: it cannot be an event.
         """
         if not by_server:
             self.warden.check_event(draft)
+            self.guests.check_event(txn, room, draft)
         self.kinds.check(room, draft, by_server=by_server)
         auth_rules.check(room.version, draft, room.state)
         if not by_server and _is_invite(draft):
@@ -128,6 +141,8 @@ class Journal:
             after = self.redact.carry_out(txn, after, target, event)
         for watcher in self.watchers:
             watcher.stored(txn, room, after, event)
+        for leave in self.guests.leaving(txn, room, after):
+            _, after = self.append(txn, after, leave, by_server=True)
         return event, after
 
     def begin(

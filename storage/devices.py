@@ -60,12 +60,13 @@ def devices_of(txn: Transaction, user_id: str) -> list[Device]:
 
 
 def owners(txn: Transaction) -> list[tuple[str, bool]]:
-    """Everybody who has a device, and whether they have a password."""
+    """Everybody who has a device, and whether it is their own: by a password, or as a guest."""
     rows = txn.all(
-        "SELECT DISTINCT d.user_id, CASE WHEN a.password IS NULL THEN 0 ELSE 1 END"
+        "SELECT DISTINCT d.user_id,"
+        " CASE WHEN a.password IS NULL AND a.is_guest = 0 THEN 0 ELSE 1 END"
         " FROM devices d JOIN accounts a ON a.user_id = d.user_id"
     )
-    return [(user_id, bool(has_password)) for user_id, has_password in rows]
+    return [(user_id, bool(is_own)) for user_id, is_own in rows]
 
 
 def people(txn: Transaction) -> list[str]:

@@ -84,7 +84,10 @@ class EncryptionTest(Stories):
         """A service that is there, one of its users with a device, and alice."""
         irc = LittleService(self, more={**ENCRYPTS, **more})
         irc.start()
-        self.town = Town(self, await self.server(application_services=[irc.registration()]))
+        hearth = await self.server(
+            application_services=[irc.registration()], registration={"mode": "open", "guests": True}
+        )
+        self.town = Town(self, hearth)
         ann = await irc.make_user(self.town.server, "_irc_ann")
         await irc.ask(self.town.server, "PUT", "/devices/BRIDGE", {}, user=ann)
         return irc, ann, await self.town.person("alice", alone=True)
@@ -180,13 +183,16 @@ class EncryptionTest(Stories):
             txn.run("DELETE FROM access_tokens WHERE device_id = 'TABLET'")
 
         await self.town.store.write(without_tokens)
-        everybody = {bob.user_id: {"*": {"body": "hello"}}, ann: {"*": {"body": "hello"}}}
+        _, login = await self.town.server.call("POST", "/register", query={"kind": "guest"})
+        guest = Person(self.town.server, login, count(1))
+        everybody = {each: {"*": {"body": "hello"}} for each in (bob.user_id, guest.id, ann)}
         await alice.send("1", everybody)
         await irc.until(lambda: any(each["type"] == "m.test" for each in irc.pushed(TO_DEVICE)))
         tests = [each for each in irc.pushed(TO_DEVICE) if each["type"] == "m.test"]
         self.assertEqual([each["to_user_id"] for each in tests], [ann])
-        answer = await bob.person.sync()
-        self.assertIn("m.test", [each["type"] for each in answer["to_device"]["events"]])
+        for person in (bob.person, guest):
+            answer = await person.sync()
+            self.assertIn("m.test", [each["type"] for each in answer["to_device"]["events"]])
         self.assertEqual(logged_out.user_id, bob.user_id)
 
         def waiting(txn: Transaction) -> int:

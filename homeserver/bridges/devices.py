@@ -99,8 +99,8 @@ class ToDevicePart:
         service = self.interest.service
         people = [
             user_id
-            for user_id, has_password in devices.owners(txn)
-            if service.reserves_user(user_id) or (not has_password and service.covers_user(user_id))
+            for user_id, is_own in devices.owners(txn)
+            if service.reserves_user(user_id) or (not is_own and service.covers_user(user_id))
         ]
         return to_device.waiting(
             txn, people, MOST_MESSAGES, but_logged_in=not service.tracks_devices

@@ -76,6 +76,13 @@ def events_of(rows: Iterable[Row]) -> list[Event]:
     return [Event(*row) for row in rows]
 
 
+def _by_room(rows: Iterable[Row]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for event in events_of(rows):
+        found.setdefault(event.room_id, []).append(event)
+    return found
+
+
 def add(txn: WriteTransaction, event: Event, envelope: str) -> None:
     """Store a new event."""
     txn.run(
@@ -207,10 +214,16 @@ def find_sent(
     )
 
 
-def last(txn: Transaction, room_id: str) -> Event | None:
-    """The newest event of a room."""
-    row = txn.one(f"{_SELECT} WHERE room_id = ? ORDER BY seq DESC LIMIT 1", room_id)
-    return None if row is None else Event(*row)
+def newest(txn: Transaction, room_ids: Iterable[str], count: int) -> dict[str, list[Event]]:
+    """By room, its newest events, oldest first."""
+    rows = txn.among(
+        f"{_SELECT_E} JOIN rooms r ON r.room_id = e.room_id WHERE r.room_id IN (??) AND e.seq >"
+        " (SELECT MAX(m.seq) FROM events m WHERE m.room_id = r.room_id) - ?"
+        " ORDER BY e.room_id, e.seq",
+        room_ids,
+        count,
+    )
+    return _by_room(rows)
 
 
 def forwards(txn: Transaction, room_id: str, after: int, upto: int, limit: int) -> list[Event]:
@@ -322,6 +335,17 @@ def state_at(txn: Transaction, room_id: str, seq: int) -> list[Event]:
     )
 
 
+def states(txn: Transaction, room_ids: Iterable[str]) -> dict[str, list[Event]]:
+    """The state of several rooms now, by room."""
+    rows = txn.among(
+        f"{_SELECT_E} JOIN (SELECT room_id, type, state_key, MAX(seq) AS newest FROM events"
+        " WHERE room_id IN (??) AND state_key IS NOT NULL GROUP BY room_id, type, state_key) n"
+        " ON e.room_id = n.room_id AND e.seq = n.newest ORDER BY e.room_id, e.seq",
+        room_ids,
+    )
+    return _by_room(rows)
+
+
 def state_between(txn: Transaction, room_id: str, after: int, upto: int) -> list[Event]:
     """State events with ``after < seq <= upto``, oldest first."""
     return events_of(
@@ -350,17 +374,18 @@ def state_event_at(
     return None if row is None else Event(*row)
 
 
-def state_history(txn: Transaction, room_id: str, event_type: str, state_key: str) -> list[Event]:
-    """Every event of one type and state key, oldest first."""
-    return events_of(
-        txn.all(
-            f"{_SELECT} WHERE room_id = ? AND type = ? AND state_key = ?"
-            " AND state_key IS NOT NULL ORDER BY seq",
-            room_id,
-            event_type,
-            state_key,
-        )
+def state_histories(
+    txn: Transaction, room_ids: Iterable[str], event_type: str, state_key: str
+) -> dict[str, list[Event]]:
+    """Every event of one type and state key, by room, oldest first."""
+    rows = txn.among(
+        f"{_SELECT} WHERE room_id IN (??) AND type = ? AND state_key = ?"
+        " AND state_key IS NOT NULL ORDER BY room_id, seq",
+        room_ids,
+        event_type,
+        state_key,
     )
+    return _by_room(rows)
 
 
 def next_state_event(txn: Transaction, event: Event) -> Event | None:

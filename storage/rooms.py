@@ -40,6 +40,15 @@ def find(txn: Transaction, room_id: str) -> RoomRow | None:
     return None if row is None else RoomRow(*row)
 
 
+def find_many(txn: Transaction, room_ids: Iterable[str]) -> list[RoomRow]:
+    """Those of these rooms that there are."""
+    rows = txn.among(
+        "SELECT room_id, version, kind, unique_key, is_published FROM rooms WHERE room_id IN (??)",
+        room_ids,
+    )
+    return [RoomRow(*row) for row in rows]
+
+
 def existing(txn: Transaction, room_ids: Iterable[str]) -> set[str]:
     """Which of these rooms there are."""
     rows = txn.among("SELECT room_id FROM rooms WHERE room_id IN (??)", room_ids)

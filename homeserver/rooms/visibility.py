@@ -7,8 +7,8 @@ those of the history visibility; less what they do not want to see.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, Protocol
 
 from attrs import evolve, frozen
 
@@ -87,6 +87,8 @@ class Sight:
 
 EVER = 2**62
 MAX_KNOWN = 5_000
+_Latest = tuple[Event | None, Event | None]
+_NOTHING: Final = (None, Sight((), ()))
 
 
 class Visibility:
@@ -96,8 +98,7 @@ class Visibility:
         self._store = store
         self._memberships = memberships
         self._ignored = ignored
-        self._known: OrderedDict[tuple[str, str], tuple[tuple[Event | None, ...], Sight]]
-        self._known = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[_Latest, Sight]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -107,7 +108,7 @@ class Visibility:
 
         Whoever has forgotten the room may see of it what somebody may who never was there.
         """
-        sight = glance(room, user_id) or await self._long_look(room, user_id)
+        sight = glance(room, user_id) or (await self._look([room], user_id))[room.room_id]
         ignored = self._ignored.of(user_id)
         return evolve(sight, ignored=ignored) if ignored else sight
 
@@ -116,22 +117,31 @@ class Visibility:
         ignored = self._ignored.of(user_id)
         return Sight(((1, EVER),), ((1, "join"),), ignored) if ignored else None
 
-    async def _long_look(self, room: Room, user_id: str) -> Sight:
+    async def prepare(self, rooms: Iterable[Room], user_id: str) -> None:
+        """Have the answers for several rooms in memory, with one look at the database."""
+        await self._look([room for room in rooms if glance(room, user_id) is None], user_id)
+
+    async def _look(self, rooms: Collection[Room], user_id: str) -> dict[str, Sight]:
+        """What the histories of rooms say, from memory where nothing has happened since."""
+        latest = {room.room_id: self._latest(room, user_id) for room in rooms}
+        known = {room_id: self._known.get((room_id, user_id), _NOTHING) for room_id in latest}
+        unknown = [room for room in rooms if known[room.room_id][0] != latest[room.room_id]]
+        sights = {room_id: sight for room_id, (_, sight) in known.items()}
+        if unknown:
+            own = [room.room_id for room in unknown if latest[room.room_id][0] is not None]
+            found = await self._store.read(lambda txn: look(txn, unknown, own, user_id))
+            for room_id, sight in found.items():
+                self._known[room_id, user_id] = (latest[room_id], sight)
+                if len(self._known) > MAX_KNOWN:
+                    self._known.popitem(last=False)
+            sights |= found
+        return sights
+
+    def _latest(self, room: Room, user_id: str) -> _Latest:
+        """What has happened is settled: as long as these two stand, nothing new can be seen."""
         is_stranger = self._memberships.find(user_id, room.room_id) is None
-        # What has happened is settled: as long as these two stand, nothing new can be seen.
         own = None if is_stranger else room.state.get(_MEMBER, user_id)
-        latest = (own, room.state.get(_VISIBILITY))
-        key = (room.room_id, user_id)
-        known = self._known.get(key)
-        if known is not None and known[0] == latest:
-            return known[1]
-        sight = await self._store.read(
-            lambda txn: look(txn, room, None if own is None else user_id)
-        )
-        self._known[key] = (latest, sight)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        return sight
+        return own, room.state.get(_VISIBILITY)
 
     async def needed(self, room: Room, user_id: str) -> Sight:
         """The same, where seeing nothing is a refusal.
@@ -195,17 +205,23 @@ def glance(room: Room, user_id: str) -> Sight | None:
     return Sight(((1, EVER),), ((member.seq, "join"),))
 
 
-def look(txn: Transaction, room: Room, user_id: str | None) -> Sight:
-    """Work out the stretches from the history of the room, up to the moment that ``room`` shows.
+def look(
+    txn: Transaction, rooms: Iterable[Room], own_in: Collection[str], user_id: str
+) -> dict[str, Sight]:
+    """Work out the stretches from the history of each room, up to the moment that it shows.
 
-    Without a person they are those of a stranger.
+    In rooms that are not among ``own_in`` they are those of a stranger.
     """
-    own = events.state_history(txn, room.room_id, _MEMBER, user_id) if user_id else []
-    settings = events.state_history(txn, room.room_id, _VISIBILITY, "")
-    return sight_of(
-        [event for event in own if event.seq <= room.seq],
-        [event for event in settings if event.seq <= room.seq],
-    )
+    upto = {room.room_id: room.seq for room in rooms}
+    own = events.state_histories(txn, own_in, _MEMBER, user_id)
+    settings = events.state_histories(txn, upto, _VISIBILITY, "")
+    return {
+        room_id: sight_of(
+            [event for event in own.get(room_id, ()) if event.seq <= seq],
+            [event for event in settings.get(room_id, ()) if event.seq <= seq],
+        )
+        for room_id, seq in upto.items()
+    }
 
 
 def sight_of(own: Sequence[Event], settings: Sequence[Event]) -> Sight:

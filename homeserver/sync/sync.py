@@ -157,6 +157,13 @@ class Sync:
         sections: dict[str, dict[str, Any]] = {"join": {}, "invite": {}, "knock": {}, "leave": {}}
         news = False
         since = request.since.position if request.since else None
+        joined = standing.joined
+        if since is None:
+            new, changed = set(joined), set[str]()
+        else:
+            new = (moved.keys() | standing.back) & set(joined)
+            changed = {each for each in joined if self.rooms.may_have_changed(each, since)}
+        await self._prepare(request, new, standing.outside if since is None else (), changed)
         for room_id, member in standing.outside.items():
             if since is None or room_id in moved:
                 news |= await self._outside(request, member, since, upto, sections)
@@ -167,8 +174,6 @@ class Sync:
             forgotten = self.memberships.find(request.user_id, room_id) is None
             if forgotten and request.filter.room.allows_room(room_id):
                 sections["leave"][room_id], news = _vanished(), True
-        joined = standing.joined
-        new = set(joined) if since is None else (moved.keys() | standing.back) & set(joined)
         for room_id in joined:
             if room_id in new:
                 room = await self._room(room_id)
@@ -177,17 +182,29 @@ class Sync:
                 else:
                     section, _ = await self.view.anew(request, room, upto)
                 sections["join"][room_id], news = section, True
-            elif since is not None and (
-                request.full_state or self.rooms.may_have_changed(room_id, since)
-            ):
+            elif since is not None and (request.full_state or room_id in changed):
                 room = await self._room(room_id)
-                section, changed = await self.view.since(request, room, since, upto)
-                if changed:
+                section, is_news = await self.view.since(request, room, since, upto)
+                if is_news:
                     sections["join"][room_id], news = section, True
         contributed = await self._contributions(
             request, upto, ephemeral, joined, new, sections["join"]
         )
         return {name: part for name, part in sections.items() if part}, news or contributed
+
+    async def _prepare(
+        self,
+        request: SyncRequest,
+        new: Collection[str],
+        outside: Collection[str],
+        changed: Collection[str],
+    ) -> None:
+        """Have in memory what the answer is about, with few looks at the database."""
+        await self.rooms.warm(changed, tails=False)
+        if new or outside:
+            await self.rooms.warm([*new, *outside], tails=True)
+            rooms = (self.rooms.peek(room_id) for room_id in (*new, *outside))
+            await self.view.visibility.prepare(filter(None, rooms), request.user_id)
 
     async def _moved(self, request: SyncRequest, upto: int) -> Mapping[str, list[Step]]:
         """The rooms that the person came into, left or was invited to, and how.

@@ -1,6 +1,7 @@
 """The timeline of one room for one answer: which events, and what state goes with it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -88,6 +89,11 @@ class Timelines:
         self, room: Room, upto: int, wanted: RoomEventFilter, sight: Sight
     ) -> Timeline:
         """The newest events of ``room`` up to position ``upto``, for a client that has none."""
+        recent = self._rooms.backwards(room.room_id, upto)
+        if recent:
+            timeline = _assemble(partial(_in_memory, recent), recent[0].seq, 0, wanted, sight)
+            if timeline is not None:
+                return timeline
         return await self._store.read(lambda txn: _from_database(txn, room, 0, upto, wanted, sight))
 
     async def state_at(
@@ -97,10 +103,15 @@ class Timelines:
 
         What has not changed since is taken from memory.
         """
+        if seq == 0:
+            return []
         settled: list[Event] = []
         changed: list[Event] = []
         for event in room.state if keys is None else _some(room, keys):
-            (settled if event.seq <= seq else changed).append(event)
+            if event.seq <= seq:
+                settled.append(event)
+            elif "replaces_state" in event.unsigned or "redacted" in event.unsigned:
+                changed.append(event)
         if changed:
             settled += await self._store.read(lambda txn: _older(txn, changed, seq))
         return settled
@@ -175,6 +186,14 @@ def _chosen(stretch: Sequence[Event], wanted: RoomEventFilter, sight: Sight | No
     return chosen
 
 
+_Pages = Callable[[int, int], Sequence[Event] | None]
+"""Gives so many events up to a number, newest first; None if it does not have them."""
+
+
+def _in_memory(recent: Sequence[Event], upto: int, count: int) -> Sequence[Event] | None:
+    return [event for event in recent if event.seq <= upto][:count] or None
+
+
 def _from_database(
     txn: Transaction,
     room: Room,
@@ -183,13 +202,31 @@ def _from_database(
     wanted: RoomEventFilter,
     sight: Sight | None,
 ) -> Timeline:
-    limit = limit_of(wanted)
     last = events.seq_at(txn, room.room_id, upto)
     after = events.seq_at(txn, room.room_id, since) if since else 0
+
+    def page(upto: int, count: int) -> Sequence[Event]:
+        return events.backwards(txn, room.room_id, upto, after, count)
+
+    timeline = _assemble(page, last, after, wanted, sight)
+    assert timeline is not None  # the database has everything
+    return timeline
+
+
+def _assemble(
+    pages: _Pages, last: int, after: int, wanted: RoomEventFilter, sight: Sight | None
+) -> Timeline | None:
+    """What may be seen and is wanted of the events after one number and up to another.
+
+    None if the pages end before it is certain.
+    """
+    limit = limit_of(wanted)
     chosen: list[Event] = []
     at, looked_at, begun = last, 0, False
     while at > after and len(chosen) <= limit and looked_at < MAX_LOOKED_AT:
-        page = events.backwards(txn, room.room_id, at, after, max(limit + 1, PAGE))
+        page = pages(at, max(limit + 1, PAGE))
+        if page is None:
+            return None
         if not page:
             break
         stretch = page if sight is None else _unbroken(page, sight, begun)

@@ -139,7 +139,7 @@ class Committer:
     # From here on: on the writer thread.
 
     def _commit(self, works: Sequence[Work]) -> list[Attempt]:
-        """Commit all together; if anything fails, each one alone, so that only it fails.
+        """Commit all together; if the database fails, or work that has written already, each alone.
 
         What those commit becomes public only when all are done, so each hands what it has made of
         cached values to the next one.
@@ -170,10 +170,7 @@ class Committer:
             txn = WriteTransaction(self._engine, self._connection)
             txn.overlay.update(overlay)
             for work in works:
-                queries, began = txn.queries, perf_counter()
-                value = work(txn)
-                seconds = perf_counter() - began
-                attempt.results.append(Written(value, None, txn.queries - queries, seconds))
+                attempt.results.append(self._run(txn, work))
             txn.keep_position()
             txn.close()
         except Exception as error:
@@ -192,6 +189,18 @@ class Committer:
             return attempt, refusal
         overlay.update(attempt.overlay)
         return attempt, None
+
+    def _run(self, txn: WriteTransaction, work: Work) -> Written:
+        """Run one piece of work. Refused before it has written, it leaves nothing to undo."""
+        queries, effects, began = txn.queries, txn.effects, perf_counter()
+        value, refusal = None, None
+        try:
+            value = work(txn)
+        except Exception as error:
+            if isinstance(error, self._engine.errors) or txn.effects != effects:
+                raise
+            refusal = error
+        return Written(value, refusal, txn.queries - queries, perf_counter() - began)
 
     def _begin(self) -> None:
         if self._doubtful is not None:

@@ -20,10 +20,12 @@ class Transaction:
     def __init__(self, engine: Engine, connection: Any) -> None:
         self._engine = engine
         self._cursor = connection.cursor()
-        self.queries = 0
+        self.queries = self.writes = 0
 
     def _execute(self, sql: str, params: tuple[Any, ...]) -> Any:
         self.queries += 1
+        if not sql.startswith("SELECT"):
+            self.writes += 1
         self._cursor.execute(self._engine.dialect(sql), params)
         return self._cursor
 
@@ -50,6 +52,7 @@ class Transaction:
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """The same statement for each row of parameters."""
         self.queries += 1
+        self.writes += 1
         self._engine.execute_many(self._cursor, self._engine.dialect(sql), list(rows))
 
     def among(self, sql: str, values: Iterable[Any], *params: Any) -> list[Row]:
@@ -117,6 +120,11 @@ class WriteTransaction(Transaction):
     def has_positions(self) -> bool:
         """Whether this transaction has moved the stream."""
         return self._position != self._begun_at
+
+    @property
+    def effects(self) -> tuple[int, int, int, int]:
+        """What changes with whatever work does; the same before and after work that did nothing."""
+        return self.writes, self._position, len(self.changes), len(self.hooks)
 
     def keep_position(self) -> None:
         """Write down how far the stream has come. The committer calls it last.

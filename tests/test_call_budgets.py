@@ -1,0 +1,161 @@
+"""What operations cost in calls of Python functions, which no machine's speed changes.
+
+Requests go straight into the server's connection, so nothing but the server is counted: on the
+reactor thread, and on the writer's. Twisted's reactor is left out, whose calls depend on the time.
+The budgets stand in ``benchmarks/budgets.json``, a tenth above what was measured.
+"""
+
+import gc
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import twisted
+from twisted.internet import reactor as default_reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
+
+from tests.support import V3, Person, Server, WireTest
+from tests.test_query_budgets import BUDGETS
+
+ROOT = Path(__file__).parents[1]
+_REACTOR = ("abstract", "base", "epollreactor", "posixbase", "tcp", "threads")
+UNCOUNTED = (
+    str(ROOT / "tests"),
+    *(str(Path(twisted.__file__).parent / "internet" / name) for name in _REACTOR),
+)
+TIMES = 20
+
+
+class Line(StringTransport):
+    """A connection of one person, without a network."""
+
+    def __init__(self, server: Server, person: Person) -> None:
+        super().__init__()
+        self._auth = f"Authorization: Bearer {person.token}\r\n"
+        self._answer: Deferred[Any] | None = None
+        self._server: Any = server.app.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
+        self._server.makeConnection(self)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """As a real one."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """As a real one."""
+
+    def writeSequence(self, data: Any) -> None:
+        """The server answers in one piece."""
+        head, body = data
+        answer, self._answer = self._answer, None
+        assert head.startswith(b"HTTP/1.1 200"), body
+        assert answer is not None
+        default_reactor.callLater(
+            0, answer.callback, orjson.loads(body)
+        )  # after the server is done
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> "Deferred[Any]":
+        """One request; its JSON."""
+        self._answer = answer = Deferred()
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        head = f"{method} {V3}{path} HTTP/1.1\r\nHost: x\r\n{self._auth}{length}\r\n"
+        self._server.dataReceived(head.encode() + body)
+        return answer
+
+
+class Calls:
+    """Counts calls of Python functions of the server on the threads that it is told to watch."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, frame: FrameType, what: str, _: Any) -> None:
+        if what == "call" and not frame.f_code.co_filename.startswith(UNCOUNTED):
+            self.count += 1
+
+
+class CallBudgets(WireTest):
+    """Neighbours in one room."""
+
+    async def setUp(self) -> None:
+        self.hearth = await self.server(rooms={"self_room": False, "encrypt": []})
+        names = [f"neighbour{number}" for number in range(11)]
+        self.alice, *self.others = await self.hearth.people(*names)
+        self.room = await self.alice.create_room(preset="public_chat")
+        for person in self.others:
+            await person.join(self.room)
+        self.line = Line(self.hearth, self.alice)
+        self.number = 0
+
+    async def spent(self, operation: Any, times: int = TIMES) -> float:
+        """The calls of one ``operation``; the first few warm up and do not count."""
+        store = self.hearth.app.storage.store
+        for _ in range(3):
+            await operation()
+        calls = Calls()
+        await store.write(lambda txn: sys.setprofile(calls))
+        sys.setprofile(calls)
+        try:
+            for _ in range(times):
+                await operation()
+        finally:
+            sys.setprofile(None)
+            await store.write(lambda txn: sys.setprofile(None))
+        return calls.count / times
+
+    def check(self, name: str, spent: float) -> None:
+        """Hold a budget."""
+        budget = BUDGETS[f"{name}, calls"]
+        self.assertLessEqual(spent, budget, f"{name}: {spent:.0f} calls, the budget is {budget}")
+        self.assertGreater(spent, budget / 2, f"{name}: lower the budget to what was gained")
+
+    async def say(self) -> None:
+        self.number += 1
+        path = f"/rooms/{quote(self.room)}/send/m.room.message/{self.number}"
+        await self.line.ask("PUT", path, b'{"msgtype":"m.text","body":"hello"}')
+
+    async def test_send(self) -> None:
+        self.check("send", await self.spent(self.say))
+
+    async def test_each_delivery(self) -> None:
+        """A message to ten who wait, without the message itself: what each of them costs."""
+        alone = await self.spent(self.say)
+        lines = [Line(self.hearth, person) for person in self.others]
+        tokens = [(await line.ask("GET", "/sync"))["next_batch"] for line in lines]
+        for index, line in enumerate(lines):  # who has come online meanwhile
+            answer = await line.ask("GET", f"/sync?since={tokens[index]}")
+            tokens[index] = answer["next_batch"]
+
+        async def deliver() -> None:
+            waiting = [
+                line.ask("GET", f"/sync?timeout=30000&since={token}")
+                for line, token in zip(lines, tokens, strict=True)
+            ]
+            await self.say()
+            tokens[:] = [(await answer)["next_batch"] for answer in waiting]
+
+        together = await self.spent(deliver)
+        self.check("delivery", (together - alone) / len(lines))
+
+    async def test_sync_with_nothing_new(self) -> None:
+        since = (await self.line.ask("GET", "/sync"))["next_batch"]
+        operation = lambda: self.line.ask("GET", f"/sync?since={since}")  # noqa: E731
+        self.check("sync with nothing new", await self.spent(operation))
+
+    async def test_requests_leave_next_to_nothing_for_the_garbage_collector(self) -> None:
+        """Then it may be asked seldom: see ``homeserver.cli.serve``."""
+        since = (await self.line.ask("GET", "/sync"))["next_batch"]
+        await self.say()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(TIMES):
+                await self.line.ask("GET", f"/sync?since={since}")
+                await self.say()
+            left = gc.collect()
+        finally:
+            gc.enable()
+        self.assertLess(left / TIMES, 20)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import SkipTest
 from urllib.parse import quote
 
 import orjson
@@ -144,6 +145,33 @@ class CallBudgets(WireTest):
         since = (await self.line.ask("GET", "/sync"))["next_batch"]
         operation = lambda: self.line.ask("GET", f"/sync?since={since}")  # noqa: E731
         self.check("sync with nothing new", await self.spent(operation))
+
+    async def test_the_database_does_as_much_for_a_long_room_as_for_a_short_one(self) -> None:
+        """Statements that look through a whole room are few, and easily overlooked."""
+        if self.hearth.app.storage.store._engine.name != "sqlite":
+            raise SkipTest("Only SQLite counts its steps")
+        short = await self.steps(self.say)
+        for _ in range(300):
+            await self.say()
+        self.assertLess(await self.steps(self.say), short + 10)
+
+    async def steps(self, operation: Any) -> float:
+        """How many steps SQLite takes for the writes of one ``operation``, in tens."""
+        store = self.hearth.app.storage.store
+        steps = 0
+
+        def count() -> None:
+            nonlocal steps
+            steps += 1
+
+        def watch(txn: Any, handler: Any) -> None:
+            txn._cursor.connection.set_progress_handler(handler, 10)
+
+        await store.write(lambda txn: watch(txn, count))
+        for _ in range(TIMES):
+            await operation()
+        await store.write(lambda txn: watch(txn, None))
+        return steps / TIMES
 
     async def test_requests_leave_next_to_nothing_for_the_garbage_collector(self) -> None:
         """Then it may be asked seldom: see ``homeserver.cli.serve``."""

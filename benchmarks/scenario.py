@@ -65,6 +65,8 @@ class Outcome:
     distributions: dict[str, Points] = field(factory=dict)
     receivers: dict[str, Points] = field(factory=dict)
     seconds: dict[str, Points] = field(factory=dict)
+    people: dict[str, Points] = field(factory=dict)
+    messages: dict[str, Points] = field(factory=dict)
 
     def add(self, name: str, other: "Outcome") -> None:
         """A part of this scenario, as ``name``."""

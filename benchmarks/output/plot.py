@@ -64,6 +64,16 @@ def plot(label: str, servers: Mapping[str, Column]) -> str | None:
             "milliseconds",
             _lines(results, "seconds"),
         ),
+        *(
+            Chart(
+                f"{label}: cost by {kind}",
+                kind,
+                "processor milliseconds per operation",
+                _lines(results, kind),
+                logarithmic=True,
+            )
+            for kind in ("people", "messages")
+        ),
     ]
     drawn = [chart for chart in charts if chart.lines]
     return _picture(drawn) if drawn else None

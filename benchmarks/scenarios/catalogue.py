@@ -6,6 +6,7 @@ from benchmarks.scenarios import (
     chatter,
     e2ee,
     fanout,
+    growth,
     idle,
     initial_sync,
     join,
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
         join,
         media,
         start,
+        growth,
         limit,
         ceiling,
     )
@@ -94,6 +96,7 @@ PLANS = {
 1 idle --users 10 --family 5 --seconds 1 --timeout 1000 --events 20
 1 initial-sync --rooms 4 --members 4 --events 30 --missed 120 --hot-rooms 2 --cold
 1 start --times 1 --idle 1 --events 40
+1 growth --people 3,6 --messages 20,40 --repeat 5
 1 limit --total 40 --one 20 --members 5 --events 3 --interval 0.2 --users 10 --seconds 1
 """,
 }

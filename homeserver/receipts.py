@@ -9,6 +9,7 @@ from attrs import frozen
 from homeserver.account_data import AccountData
 from homeserver.clock import Clock
 from homeserver.ignored_people import IgnoredPeople
+from homeserver.push.threads import thread_of
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.visibility import Visibility
@@ -21,7 +22,6 @@ from storage.transaction import WriteTransaction
 
 READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", "m.fully_read"
 TYPES = (READ, PRIVATE, FULLY_READ)
-MAIN = "main"
 
 
 @frozen
@@ -45,7 +45,7 @@ class Receipts:
         Raises:
             Forbidden: the person is not in the room.
             NotFound: there is no such event in it.
-            InvalidParam: the thread cannot have that receipt.
+            InvalidParam: the thread cannot have that receipt, or the event is not in it.
         """
         marks = list(marks)
         if thread_id is not None and (not thread_id or len(thread_id) > 255):
@@ -75,6 +75,9 @@ class Receipts:
         event: events.Event,
     ) -> None:
         thread = UNTHREADED if thread_id is None else thread_id
+        # Old clients mark a thread as read by its root, which is in the main timeline.
+        if thread not in (UNTHREADED, event.event_id, thread_of(txn, event)):
+            raise InvalidParam("The event is not in the thread that `thread_id` names")
         if receipts.find_seq(txn, event.room_id, user_id, receipt_type, thread) >= event.seq:
             return
         receipt = Receipt(

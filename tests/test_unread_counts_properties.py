@@ -60,6 +60,7 @@ from homeserver.rooms.room import Room
 from homeserver.rooms.send import Send
 from homeserver.rooms.versions import get_version
 from homeserver.suspensions import Suspensions
+from schema.errors import InvalidParam
 from storage.engine import Engine
 from storage.migrate import migrate
 from storage.postgres import PostgresEngine
@@ -389,13 +390,19 @@ class World:
             return
         event = room.events[-1 - about % len(room.events)]
         thread_id = None if thread == "" else "main" if thread == "main" else None
+        own = room.thread_of(event.relation)
         if isinstance(thread, int):
-            thread_id = room.events[thread % len(room.events)].event_id
-        finish(
-            self.server.receipts.move(
-                requester(user_id), room.room_id, [(receipt_type, event.event_id)], thread_id
-            )
+            thread_id = own if thread % 2 else room.events[thread % len(room.events)].event_id
+        moving = self.server.receipts.move(
+            requester(user_id), room.room_id, [(receipt_type, event.event_id)], thread_id
         )
+        fits = thread_id in (None, event.event_id, own)
+        try:
+            finish(moving)
+        except InvalidParam:
+            assert not fits
+            return
+        assert fits
         room.receipts.append((user_id, thread_id, event.seq))
 
     def change_rules(self, user_id: str, change: Callable[["World", Ruleset], Ruleset]) -> None:

@@ -24,6 +24,7 @@ from homeserver.push.evaluate import (
 )
 from homeserver.push.room_facts import display_name, notification_levels
 from homeserver.push.spans import Spans, load_rules
+from homeserver.push.threads import direct_thread, indirect_thread
 from homeserver.push.variants import Variants
 from homeserver.rooms.room import Room, RoomState
 from storage import push
@@ -111,7 +112,7 @@ class Judge:
                 seq=event.seq,
                 judged_at=event.position,
                 sender=event.sender,
-                thread_id=_direct_thread(event) or indirect or MAIN,
+                thread_id=direct_thread(event) or indirect or MAIN,
                 usual=event.verdict,
                 by_variant={
                     each.variant: each.verdict for each in differences if each.variant != EVERYBODY
@@ -177,10 +178,9 @@ class Judge:
         personal: Mapping[str, tuple[int, int]],
     ) -> None:
         room_id, seq, position = event.room_id, event.seq, event.position
-        thread = _direct_thread(event)
-        indirect = None
-        if thread is None and event.relates_to is not None:
-            indirect = push.find_thread(txn, room_id, event.relates_to)
+        thread, indirect = direct_thread(event), None
+        if thread is None:
+            indirect = indirect_thread(txn, event)
         thread = thread or indirect or MAIN
         differences = [
             Difference(number, thread, verdict, usual) for number, verdict in by_variant.items()
@@ -224,8 +224,3 @@ def _personal(outcome: Outcome, audience: Audience, sender: str) -> dict[str, tu
         if user_id != sender and _number(verdict) != usual:
             personal[user_id] = (_number(verdict), usual)
     return personal
-
-
-def _direct_thread(event: Event) -> str | None:
-    root = event.relates_to if event.rel_type == "m.thread" else None
-    return root if root is not None and root.startswith("$") else None

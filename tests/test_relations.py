@@ -328,7 +328,7 @@ class Pages(Neighbours):
         root = await alice.say(room, "Root")
         child = await answer(bob, room, root, "Child")
         vote = await refer(bob, room, root)
-        more = {"body": "x", **relation(root, "m.reference")}
+        more = {"msgtype": "m.text", "body": "x", **relation(root, "m.reference")}
         note = await bob.send(room, "m.room.message", more)
         self.assertEqual(ids(await related(bob, room, root)), [note, vote, child])
         self.assertEqual(ids(await related(bob, room, f"{root}/m.reference")), [note, vote])

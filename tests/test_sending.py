@@ -26,6 +26,33 @@ class SendingCase(WireTest):
         return event["content"]
 
 
+class MessagesTest(SendingCase):
+    async def test_a_message_has_a_kind_and_a_text(self) -> None:
+        """Client-server API, "Instant Messaging": without them it is refused."""
+        room = await self.room()
+        before = await self.bob.sync()
+        for content in (
+            {},
+            {"body": "x"},
+            {"msgtype": "m.text"},
+            {"msgtype": "m.text", "body": None},
+            {"msgtype": "m.text", "body": ["x"]},
+            {"msgtype": 5, "body": "x"},
+        ):
+            path = f"/rooms/{room}/send/m.room.message/{self.alice.transaction()}"
+            code, answer = await self.alice.call("PUT", path, content)
+            self.assertEqual((code, answer["errcode"]), (400, "M_BAD_JSON"), content)
+        self.assertNotIn("rooms", await self.bob.sync(before["next_batch"]))
+        for event_type, content in (
+            ("m.room.message", {"msgtype": "org.example.own", "body": ""}),
+            ("m.room.encrypted", {"ciphertext": "x"}),
+            ("m.sticker", {"url": "mxc://localhost/x"}),
+        ):
+            await self.alice.send(room, event_type, content)
+        sent = [event["type"] for event in (await self.bob.messages(room, limit=3))["chunk"]]
+        self.assertEqual(sent, ["m.sticker", "m.room.encrypted", "m.room.message"])
+
+
 class StateTest(SendingCase):
     async def test_state_is_put_and_not_posted_and_has_no_transaction_id(self) -> None:
         room = await self.room()

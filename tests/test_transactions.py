@@ -51,7 +51,7 @@ class TransactionTest(WireTest):
     async def test_many_retries_of_many_messages(self) -> None:
         """A client on a bad line repeats everything; a neighbour's refused request is no matter."""
         eve = await self.hearth.person("eve")
-        requests, large = [], {"body": "x" * 70_000}
+        requests, large = [], {"msgtype": "m.text", "body": "x" * 70_000}
         for number in range(8):  # 48 connections: more than the test's port takes at once get lost
             content = {"msgtype": "m.text", "body": f"message {number}"}
             path = f"/rooms/{self.room}/send/m.room.message/{number}"

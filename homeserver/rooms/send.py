@@ -21,6 +21,7 @@ from storage.store import Store
 from storage.transaction import WriteTransaction
 
 _MEMBER = "m.room.member"
+_MESSAGE = "m.room.message"
 AUTHORISED = "join_authorised_via_users_server"
 
 
@@ -52,7 +53,7 @@ class Send:
         Raises:
             Forbidden: a rule of the room or of its type is broken.
             NotFound: there is no such room.
-            EventTooLarge, BadJson: it cannot be an event.
+            EventTooLarge, BadJson: it cannot be an event, or no message.
         """
         if not txn_id or len(txn_id) > 255:
             raise InvalidParam("A transaction id has 1 to 255 characters")
@@ -68,6 +69,8 @@ class Send:
             for event in before:
                 if _is_same(event, draft):
                     return event.event_id
+            if event_type == _MESSAGE:
+                _check_message(content)
             return self.journal.append(txn, room, draft, sent=sent)[0].event_id
 
         return await self.store.write(work)
@@ -138,6 +141,13 @@ class Send:
         return await self.message(
             requester, room_id, "m.room.redaction", txn_id, content, redacts=event_id
         )
+
+
+def _check_message(content: Mapping[str, Any]) -> None:
+    """Client-server API, "Instant Messaging": what every client can show."""
+    for name in ("msgtype", "body"):
+        if not isinstance(content.get(name), str):
+            raise BadJson(f"A message has a `{name}`, which is text")
 
 
 def _is_same(sent: Event, draft: Draft) -> bool:

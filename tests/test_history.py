@@ -80,6 +80,20 @@ class StateTest(HistoryCase):
         self.assertEqual(answer["joined"], {self.alice.id: {}, self.bob.id: shown})
 
 
+class VisibilityTest(HistoryCase):
+    async def test_a_setting_that_is_none_shows_all_to_whoever_joins(self) -> None:
+        """Client-server API, "Room History Visibility": as if it were ``shared``."""
+        for content in ({"history_visibility": "odd"}, {"history_visibility": 5}, {}):
+            await self.alice.set_state(self.room, "m.room.history_visibility", content)
+            said = await self.alice.say(self.room, "early")
+            code, _ = await self.get(f"event/{quote(said)}", self.carol)
+            self.assertEqual(code, 404)
+            await self.carol.join(self.room)
+            self.assertEqual((await self.get(f"event/{quote(said)}", self.carol))[0], 200)
+            await self.carol.ask("POST", f"/rooms/{self.room}/leave")
+            await self.carol.ask("POST", f"/rooms/{self.room}/forget")
+
+
 class MessagesTest(HistoryCase):
     async def test_a_page_has_ten_unless_it_is_asked_for_more(self) -> None:
         for number in range(12):
@@ -122,6 +136,50 @@ class MessagesTest(HistoryCase):
 
     def everybody(self) -> tuple[Person, ...]:
         return self.alice, self.bob, self.carol
+
+    async def test_context_has_ten_events_unless_it_is_asked_for_more_or_less(self) -> None:
+        ids = [await self.alice.say(self.room, str(number)) for number in range(13)]
+        for query, before, after in (
+            ({}, "54321", "789"),
+            ({"limit": 3}, "54", "7"),
+            ({"limit": 0}, "", ""),
+            ({"limit": 1_000_000}, "543210", "789"),
+        ):
+            _, context = await self.get(f"context/{quote(ids[6])}", **query)
+            self.assertEqual(bodies([context["event"]]), ["6"])
+            self.assertTrue("".join(bodies(context["events_before"])).startswith(before))
+            self.assertTrue("".join(bodies(context["events_after"])).startswith(after))
+            around = len(context["events_before"]) + len(context["events_after"])
+            limit = query.get("limit", 10)
+            self.assertTrue(around == limit if limit <= 10 else around > 12, query)
+
+    async def test_a_filter_of_context_holds_for_everything_but_the_event(self) -> None:
+        for text in "ab":
+            await self.alice.say(self.room, text)
+            said = await self.bob.say(self.room, text * 2)
+        await self.bob.say(self.room, "c")
+        wanted = {"senders": [self.alice.id], "not_types": ["m.room.power_levels"]}
+        _, context = await self.get(
+            f"context/{quote(said)}", limit=20, filter=orjson.dumps(wanted).decode()
+        )
+        self.assertEqual(bodies([context["event"]]), ["bb"])
+        self.assertEqual(bodies(context["events_before"]), ["b", "a"])
+        self.assertEqual(context["events_after"], [])
+        self.assertEqual({event["sender"] for event in context["state"]}, {self.alice.id})
+        types = {event["type"] for event in context["state"]}
+        self.assertIn("m.room.name", types)
+        self.assertNotIn("m.room.power_levels", types)
+
+    async def test_context_is_for_those_who_may_see_the_event(self) -> None:
+        said = await self.alice.say(self.room, "hello")
+        code, answer = await self.get(f"context/{quote(said)}", self.carol)
+        self.assertEqual((code, answer["errcode"]), (403, "M_FORBIDDEN"))
+        await self.bob.ask("POST", f"/rooms/{self.room}/leave")
+        later = await self.alice.say(self.room, "later")
+        code, answer = await self.get(f"context/{quote(later)}")
+        self.assertEqual((code, answer["errcode"]), (404, "M_NOT_FOUND"))
+        _, context = await self.get(f"context/{quote(said)}")
+        self.assertNotIn("later", bodies(context["events_after"]))
 
     async def test_context_comes_with_what_relates_to_it(self) -> None:
         said = await self.alice.say(self.room, "hello")

@@ -104,6 +104,7 @@ class History:
         if wanted.lazy_load_members:
             senders = {each.sender for each in (event, *older.events, *newer.events)}
             state = [e for e in state if e.type != "m.room.member" or e.state_key in senders]
+        state = [e for e in state if allows(wanted, e)]
         return {
             "event": (await self.show(viewer, [event], sight))[0],
             "events_before": await self.show(viewer, older.events, sight),

@@ -6,9 +6,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from homeserver.clock import system_clock
 from homeserver.presence import Presence
 from homeserver.sync.ephemeral import Ephemeral
-from tests.support import WireTest
+from tests.support import Person, WireTest
 
 ALICE, BOB = "@alice:localhost", "@bob:localhost"
 MINUTE = 60
@@ -123,3 +124,83 @@ class WireStories(WireTest):
         await alice.say(room, "I was never here")
         [event] = (await bob.sync(token))["presence"]["events"]
         self.assertEqual(event["content"]["presence"], "offline")
+
+
+class PresenceTest(WireTest):
+    """Client-server API, "Presence"; Alice and Bob share a room, and time is ours."""
+
+    async def setUp(self) -> None:
+        self.hearth = await self.server()
+        self.alice, self.bob = await self.hearth.people("alice", "bob")
+        room = await self.alice.create_room(preset="public_chat")
+        await self.bob.join(room)
+        self.presence = self.hearth.app.syncing.presence
+        self.now = system_clock()
+        self.patch(self.presence, "_clock", lambda: self.now)
+
+    async def status(self, of: Person) -> Any:
+        return await self.bob.ask("GET", f"/presence/{of.id}/status")
+
+    async def set(self, who: Person, presence: str, **more: Any) -> None:
+        await who.ask("PUT", f"/presence/{who.id}/status", {"presence": presence, **more})
+
+    async def told(self, since: str) -> tuple[list[Any], str]:
+        """What Bob is told of Alice."""
+        answer = await self.bob.sync(since, set_presence="offline")
+        events = answer.get("presence", {}).get("events", [])
+        contents = [event["content"] for event in events if event["sender"] == self.alice.id]
+        return contents, answer["next_batch"]
+
+    async def test_who_syncs_no_more_is_offline_after_a_minute(self) -> None:
+        _, token = await self.told((await self.bob.sync(set_presence="offline"))["next_batch"])
+        await self.alice.sync()
+        [content], token = await self.told(token)
+        self.assertEqual(content["presence"], "online")
+        self.now += 59_000
+        self.presence._sweep()
+        self.assertEqual((await self.told(token))[0], [])
+        self.now += 2_000
+        self.presence._sweep()
+        [content], token = await self.told(token)
+        self.assertEqual((content["presence"], content["last_active_ago"]), ("offline", 61_000))
+        self.assertNotIn("currently_active", content)
+        self.presence._sweep()
+        self.assertEqual((await self.told(token))[0], [])
+
+    async def test_what_somebody_does_updates_when_they_were_active(self) -> None:
+        await self.set(self.alice, "online")
+        for passed, ago, active in ((0, 0, True), (59_000, 59_000, True), (2_000, 61_000, False)):
+            self.now += passed
+            expected = {
+                "presence": "online",
+                "last_active_ago": ago,
+                "currently_active": active,
+            }
+            self.assertEqual(await self.status(self.alice), expected)
+        await self.set(self.alice, "unavailable", status_msg="Lunch")
+        expected = {"presence": "unavailable", "last_active_ago": 0, "status_msg": "Lunch"}
+        self.assertEqual(await self.status(self.alice), expected)
+        self.now += 5_000
+        answer = await self.bob.sync()
+        [content] = [
+            event["content"]
+            for event in answer["presence"]["events"]
+            if event["sender"] == self.alice.id
+        ]
+        self.assertEqual(content["last_active_ago"], 5_000)
+
+    async def test_nobody_speaks_for_somebody_else(self) -> None:
+        for who, of, presence, refusal in (
+            (self.bob, self.alice, "online", (403, "M_FORBIDDEN")),
+            (self.bob, self.bob, "asleep", (400, "M_BAD_JSON")),
+            (self.bob, self.bob, 5, (400, "M_BAD_JSON")),
+        ):
+            path = f"/presence/{of.id}/status"
+            code, answer = await who.call("PUT", path, {"presence": presence})
+            self.assertEqual((code, answer["errcode"]), refusal)
+        self.assertEqual((await self.status(self.alice))["presence"], "offline")
+
+    async def test_a_status_is_taken_away_by_leaving_it_out(self) -> None:
+        await self.set(self.alice, "online", status_msg="Lunch")
+        await self.set(self.alice, "online")
+        self.assertNotIn("status_msg", await self.status(self.alice))

@@ -91,6 +91,14 @@ class PushDeliveryTest(WireTest):
         expected = {"event_id", "room_id", "counts", "devices", "prio"}
         self.assertEqual(set(told), expected)
 
+    async def test_everything_of_the_data_but_the_address_is_passed_on(self) -> None:
+        own = {"org.example": {"a": [1, None]}, "default_payload": {"aps": {"badge": 1}}}
+        await self.set_pusher(self.bob, format="event_id_only", **own)
+        await self.alice.say(self.room, "x")
+        (told,) = await self.gateway.hears(1)
+        expected = {"brand": "x", "format": "event_id_only", **own}
+        self.assertEqual(told["devices"][0]["data"], expected)
+
     async def test_an_invitation_is_told_and_whom_it_is_for(self) -> None:
         await self.set_pusher(self.bob)
         await self.alice.create_room(invite=[self.bob.id])

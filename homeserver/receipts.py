@@ -8,7 +8,6 @@ from attrs import frozen
 
 from homeserver.account_data import AccountData
 from homeserver.clock import Clock
-from homeserver.ignored_people import IgnoredPeople
 from homeserver.push.threads import thread_of
 from homeserver.requester import Requester
 from homeserver.rooms.cache import RoomCache
@@ -103,18 +102,15 @@ class Receipts:
 
 
 class ReceiptsPart:
-    """What /sync says of receipts: of those at events that the person may see.
+    """What /sync says of receipts: at events that the person may see, by people they do not ignore.
 
     Those that moved since the start are in memory.
     """
 
-    def __init__(
-        self, store: Store, rooms: RoomCache, visibility: Visibility, ignored: IgnoredPeople
-    ) -> None:
+    def __init__(self, store: Store, rooms: RoomCache, visibility: Visibility) -> None:
         self._store = store
         self._rooms = rooms
         self._visibility = visibility
-        self._ignored = ignored
         self._floor = 0
         self._recent: dict[str, dict[tuple[str, str, str], Receipt]] = defaultdict(dict)
         self._newest: dict[str, int] = {}
@@ -149,17 +145,19 @@ class ReceiptsPart:
         if fresh:
             found = [receipt for receipt in found if receipt.room_id not in fresh]
             found += await self._store.read(lambda txn: receipts.in_rooms(txn, fresh, 0, upto))
-        ignored = self._ignored.of(user_id)
         by_room: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in found:
-            is_public = receipt.receipt_type == READ and receipt.user_id not in ignored
-            if is_public or receipt.user_id == user_id:
+            if receipt.receipt_type == READ or receipt.user_id == user_id:
                 by_room[receipt.room_id].append(receipt)
         sections = {}
         for room_id, moved in by_room.items():
             room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
             sight = await self._visibility.sight(room, user_id)
-            seen = [receipt for receipt in moved if sight.sees(receipt.seq)]
+            seen = [
+                receipt
+                for receipt in moved
+                if sight.sees(receipt.seq) and receipt.user_id not in sight.ignored
+            ]
             if seen:
                 sections[room_id] = {"ephemeral": receipt_events(seen)}
         return sections

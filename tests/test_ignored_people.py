@@ -84,6 +84,20 @@ class SyncTest(IgnoringCase):
         self.assertEqual((bodies(section["events"]), section["limited"]), (["1", "2"], True))
         self.assertEqual(await self.read(**{"from": section["prev_batch"], "limit": 1}), ["0"])
 
+    async def test_what_is_bundled_beside_a_gap_is_without_them(self) -> None:
+        await self.ignore(self.mallory)
+        token = (await self.bob.sync())["next_batch"]
+        await self.alice.say(self.room, "zero")
+        said = await self.alice.say(self.room, "one")
+        about = {"m.relates_to": {"rel_type": "m.reference", "event_id": said}}
+        await self.mallory.say(self.room, "boo", **about)
+        hers = await self.alice.say(self.room, "two", **about)
+        answer = await self.bob.sync(token, filter={"room": {"timeline": {"limit": 2}}})
+        section = answer["rooms"]["join"][self.room]["timeline"]
+        self.assertTrue(section["limited"])
+        bundled = section["events"][0]["unsigned"]["m.relations"]["m.reference"]
+        self.assertEqual(bundled, {"chunk": [{"event_id": hers}]})
+
     async def test_who_is_ignored_no_more_is_heard_again(self) -> None:
         await self.ignore(self.mallory, self.alice)
         token = (await self.bob.sync())["next_batch"]

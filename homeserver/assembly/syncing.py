@@ -74,7 +74,7 @@ def assemble_syncing(
     typing = TypingNotices(reactor, ephemeral, rooms.cache, rooms.memberships.joined, rooms.ignored)
     account_data = AccountDataPart(store)
     room_account_data = RoomAccountDataPart(store)
-    receipts = ReceiptsPart(store, rooms.cache, rooms.visibility, rooms.ignored)
+    receipts = ReceiptsPart(store, rooms.cache, rooms.visibility)
     lazy = LazyMembers()
     parts = Parts(
         durable=[device_lists, key_counts, account_data, rooms.push.rules_part],

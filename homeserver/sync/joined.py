@@ -37,14 +37,13 @@ class RoomView:
         self, request: SyncRequest, room: Room, since: int, upto: int
     ) -> tuple[dict[str, Any], bool]:
         """A room that the client knows: what has changed, and whether that is news."""
-        sight = self.visibility.whole(request.user_id)
         timeline = await self.timelines.since(
-            room, since, upto, request.filter.room.timeline, sight
+            room, since, upto, request.filter.room.timeline, self.visibility.whole(request.user_id)
         )
         known = timeline.before
         if timeline.limited:
             known = await self.timelines.seq_at(room, since)
-        return await self._section(request, room, timeline, known, sight)
+        return await self._section(request, room, timeline, known, None)
 
     async def anew(
         self, request: SyncRequest, room: Room, upto: int, until: int = EVER
@@ -158,7 +157,7 @@ class RoomView:
         )
         if not timeline.limited or not may_have:
             return {}
-        shown = _ALWAYS_A_MEMBER if sight is None else sight
+        shown = sight or self.visibility.whole(request.user_id) or _ALWAYS_A_MEMBER
         return await self.relations.bundles(
             request.viewer, timeline.events, shown.until(timeline.upto)
         )

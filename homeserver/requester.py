@@ -16,4 +16,3 @@ class Requester:
     is_rate_limited: bool = True
     is_person: bool = True
     """Not a user who belongs to an application service alone."""
-    """The id of the application service, when it acts as one of its users."""

@@ -6,6 +6,7 @@ from tempfile import TemporaryFile
 from typing import IO, Protocol
 
 MEMORY_BODY = 256 * 1024
+_WITHOUT_BODY = (204, 304)
 
 
 class Channel(Protocol):
@@ -100,7 +101,8 @@ class Request:
         """Answer in one piece. ``lines`` are header lines, except for the length."""
         if self._connection.is_lost:
             return
-        lines = b"%bContent-Length: %d\r\n" % (lines, len(body))
+        if status not in _WITHOUT_BODY:
+            lines = b"%bContent-Length: %d\r\n" % (lines, len(body))
         self._connection.begin(self, status, lines, b"" if self.method == "HEAD" else body)
         self._connection.finish(self)
 

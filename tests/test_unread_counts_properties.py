@@ -681,6 +681,7 @@ class UnreadCounts(TestCase):
     @given(HISTORIES, st.sampled_from([1, 100, 100]), st.sampled_from([1, 64, 64]))
     @example([([HELLO], "", []), ([READ_BY_BOB], "late", [BOB])], 100, 64)
     @example([([HELLO], "", [BOB]), ([LEAVE, JOIN, HELLO], "", [BOB])], 100, 64)
+    @example([([HELLO, LEAVE], "", []), ([], "late", [BOB]), ([JOIN], "", [BOB])], 100, 64)
     @example([([HELLO, MUTE, HELLO, UNMUTE, HELLO, MUTE, HELLO], "", [BOB])], 100, 64)
     @example([([MUTE], "", [BOB]), ([HELLO, UNMUTE], "", [BOB])], 100, 64)
     @example([([HELLO], "", []), ([MUTE, HELLO], "together", [BOB])], 100, 64)

@@ -16,6 +16,7 @@ from homeserver.push.changes import Judged
 from homeserver.push.spans import Spans
 from homeserver.rooms.changes import EventAdded
 from storage import push
+from storage.events import Event
 from storage.freshness import Freshness
 from storage.push import MAIN
 from storage.receipts import UNTHREADED, Receipt, ReceiptMoved
@@ -168,7 +169,7 @@ class PushCountsPart:
             elif isinstance(change, ReceiptMoved):
                 self._note_receipt(change.receipt)
             elif isinstance(change, EventAdded) and change.event.type == "m.room.member":
-                self._note_departure(change)
+                self._note_membership(change.event)
             elif is_ignore_list(change):
                 self._begin_anew(change.users[0], change.position)
 
@@ -266,13 +267,11 @@ class PushCountsPart:
         for key in [key for key in self._counters if key[0] == user_id]:
             del self._counters[key]
 
-    def _note_departure(self, change: EventAdded) -> None:
-        """Whoever comes back begins anew."""
-        event = change.event
-        user_id = event.state_key or ""
-        if change.room.state.membership(user_id) != "join":
-            self._moved.touch((user_id, event.room_id), event.position)
-            self._counters.pop((user_id, event.room_id), None)
+    def _note_membership(self, event: Event) -> None:
+        """Whoever comes back begins anew, also if somebody counted while they were away."""
+        key = event.state_key or "", event.room_id
+        self._moved.touch(key, event.position)
+        self._counters.pop(key, None)
 
 
 def _sum_up(

@@ -15,6 +15,7 @@ from tests.little_service import LittleService
 from tests.support import WireTest
 from tests.test_accounts import own_password
 
+TEXT = {"msgtype": "m.text", "body": "hello"}
 GOOD: dict[str, Any] = {
     "id": "irc",
     "url": "http://127.0.0.1:29328/",
@@ -293,11 +294,11 @@ class BridgesTest(WireTest):
         room = (await irc.ask(hearth, "POST", "/createRoom", {"invite": [alice.id]}))["room_id"]
         await alice.join(room)
         send, state = f"/rooms/{room}/send/m.room.message", f"/rooms/{room}/state/m.room.topic"
-        said = await irc.ask(hearth, "PUT", f"{send}/1", {"body": "old"}, ts=1234)
-        again = await irc.ask(hearth, "PUT", f"{send}/1", {"body": "old"}, ts=1235)
+        said = await irc.ask(hearth, "PUT", f"{send}/1", TEXT, ts=1234)
+        again = await irc.ask(hearth, "PUT", f"{send}/1", TEXT, ts=1235)
         self.assertEqual(said, again)
         topic = await irc.ask(hearth, "PUT", state, {"topic": "old"}, ts=5678)
-        hers = await alice.ask("PUT", f"{send}/1", {"body": "new"}, query={"ts": 1})
+        hers = await alice.ask("PUT", f"{send}/1", TEXT, query={"ts": 1})
         times = {
             event["event_id"]: event["origin_server_ts"]
             for event in (await alice.messages(room))["chunk"]
@@ -305,7 +306,7 @@ class BridgesTest(WireTest):
         self.assertEqual((times[said["event_id"]], times[topic["event_id"]]), (1234, 5678))
         self.assertGreater(times[hers["event_id"]], 5678)  # people have no say
         for ts in ("-1", "x", "1.5", "9007199254740992", "٣"):
-            code, answer = await irc.call(hearth, "PUT", f"{send}/2", {"body": "x"}, ts=ts)
+            code, answer = await irc.call(hearth, "PUT", f"{send}/2", TEXT, ts=ts)
             self.assertEqual((code, answer["errcode"]), (400, "M_INVALID_PARAM"), ts)
 
     async def test_conversation_types_hold_for_services_too(self) -> None:
@@ -371,7 +372,7 @@ class BridgesTest(WireTest):
         room = (await irc.ask(hearth, "POST", "/createRoom", {}))["room_id"]
         await irc.ask(hearth, "PUT", "/sendToDevice/m.test/1", {"messages": {}})
         token = (await irc.ask(hearth, "GET", "/sync"))["next_batch"]
-        await irc.ask(hearth, "PUT", f"/rooms/{room}/send/m.room.message/1", {"body": "x"})
+        await irc.ask(hearth, "PUT", f"/rooms/{room}/send/m.room.message/1", TEXT)
         answer = await irc.ask(hearth, "GET", "/sync", since=token)
         self.assertIn(room, answer["rooms"]["join"])
         for method, path, body in (

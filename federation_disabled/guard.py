@@ -91,6 +91,14 @@ class Guard:
             or any(_unwrapped(address) in network for network in self._networks)
         )
 
+    def names(self, host: str) -> bool:
+        """Whether the configuration itself lists this host, by its name or its address."""
+        try:
+            address = _unwrapped(ipaddress.ip_address(host))
+        except ValueError:
+            return _same_name(host) in self._hosts
+        return any(address in network for network in self._networks)
+
 
 def is_host_name(text: str) -> bool:
     """Whether ``text`` can be asked for in the DNS; weeds out user names, zones and worse."""

@@ -123,9 +123,10 @@ class Server:
             await self._port.stopListening()
             await app.stop()
 
-    async def restart(self) -> None:
-        """Stop and start on the same data."""
+    async def restart(self, **settings: Any) -> None:
+        """Stop and start on the same data; ``settings`` go over those of before."""
         await self.stop()
+        self._settings = {**self._settings, **settings}
         await self.start()
 
     async def call(

@@ -320,7 +320,7 @@ class AddressesTest(WireTest):
     async def test_the_server_does_not_talk_to_what_is_beside_it(self) -> None:
         self.patch(delivery, "FIRST_WAIT", 0.02)
         gateway = PushGateway(self)
-        hearth = await self.server()
+        hearth = await self.server(**HERE)
         alice, bob = await hearth.people("alice", "bob")
         room = await alice.create_room(preset="public_chat")
         await bob.join(room)
@@ -334,7 +334,10 @@ class AddressesTest(WireTest):
             "data": {"url": gateway.url},
         }
         await bob.ask("POST", "/pushers/set", pusher)
+        await hearth.restart(allow_private_addresses=[])
         await alice.say(room, "x")
         await deferLater(reactor, 0.2)
         self.assertEqual(gateway.asked, 0)
         self.assertEqual(len(hearth.app.rooms.push.delivery), 1)
+        code, answer = await bob.call("POST", "/pushers/set", {**pusher, "pushkey": "other"})
+        self.assertEqual((code, answer["errcode"]), (400, "M_INVALID_PARAM"))

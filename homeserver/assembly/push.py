@@ -5,6 +5,7 @@ from typing import Any
 from attrs import frozen
 
 from federation_disabled.egress import Egress
+from federation_disabled.guard import Guard
 from homeserver.assembly.database import Storage
 from homeserver.background import Background
 from homeserver.clock import system_clock
@@ -56,7 +57,7 @@ def assemble_push(
     spans = Spans(store, variants)
     spans.load()
     seal = load_seal(config.data)
-    pushers = Pushers(store, seal, system_clock)
+    pushers = Pushers(store, seal, system_clock, Guard(config.allow_private_addresses))
     counts = PushCountsPart(store, spans, ignored)
     actions = Actions(spans)
     return Push(

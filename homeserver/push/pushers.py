@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
+from federation_disabled.guard import Guard
 from homeserver.clock import Clock
 from homeserver.push.changes import PushersChanged
 from homeserver.push.sealing import Seal
@@ -44,6 +45,7 @@ class Pushers:
     store: Store
     seal: Seal
     clock: Clock
+    guard: Guard
 
     async def all(self, user_id: str) -> list[dict[str, Any]]:
         """A person's pushers, as GET /pushers shows them."""
@@ -70,7 +72,7 @@ class Pushers:
         if pusher["kind"] is None:
             await self.remove(user_id, app_id, fingerprint)
             return
-        _check(pusher)
+        _check(pusher, self.guard)
         shown = {name: pusher[name] for name in _SHOWN if pusher.get(name) is not None}
         shown[ENABLED] = pusher.get(ENABLED) is not False
         sealed = self.seal.close(orjson.dumps(shown).decode())
@@ -113,7 +115,7 @@ def _announce(txn: WriteTransaction, user_id: str) -> None:
     txn.announce(PushersChanged(position=txn.position(), user_id=user_id))
 
 
-def _check(pusher: Mapping[str, Any]) -> None:
+def _check(pusher: Mapping[str, Any], guard: Guard) -> None:
     if pusher["kind"] != "http":
         raise InvalidParam("This server knows only pushers of the kind `http`")
     if not 0 < len(pusher["app_id"]) <= MAX_APP_ID:
@@ -124,19 +126,18 @@ def _check(pusher: Mapping[str, Any]) -> None:
         raise MissingParam("A pusher of the kind `http` needs `data.url`")
     if len(orjson.dumps(pusher["data"])) > MAX_DATA:
         raise TooLarge(f"`data` has at most {MAX_DATA} bytes")
-    if not _is_gateway(pusher["data"]["url"]):
-        raise InvalidParam(f"`data.url` is the address of a push gateway: it ends in {_NOTIFY}")
+    if not _is_gateway(pusher["data"]["url"], guard):
+        raise InvalidParam(
+            f"`data.url` is the address of a push gateway: HTTPS, and it ends in {_NOTIFY}"
+        )
 
 
-def _is_gateway(url: str) -> bool:
+def _is_gateway(url: str, guard: Guard) -> bool:
+    """Plain HTTP only leads to machines that the organizer has named."""
     try:
         parts = urlsplit(url)
-        port = parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and port != 0
-        and parts.path == _NOTIFY
-    )
+    is_private = parts.scheme == "https" or (parts.scheme == "http" and guard.names(host or ""))
+    return is_private and bool(host) and port != 0 and parts.path == _NOTIFY

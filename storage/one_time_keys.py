@@ -11,6 +11,8 @@ Device = tuple[str, str]
 """User id and device id."""
 
 _PORTION = 512
+# Joined, because for more than one pair in a list SQLite looks through the whole table.
+_THESE = "(SELECT DISTINCT column1 AS u, column2 AS d FROM (VALUES ??) AS wanted) AS these"
 
 
 @frozen
@@ -143,7 +145,9 @@ def use_fallback(txn: WriteTransaction, wanted: Sequence[tuple[str, str, str]]) 
     """Hand out fallback keys, as often as somebody asks. Returns the same as ``claim``."""
     return _for_each(
         txn,
-        "UPDATE fallback_keys SET used = 1 WHERE (user_id, device_id, algorithm) IN (VALUES ??)"
+        "UPDATE fallback_keys SET used = 1 FROM (SELECT DISTINCT column1 AS u, column2 AS d,"
+        " column3 AS a FROM (VALUES ??) AS wanted) AS these"
+        " WHERE user_id = u AND device_id = d AND algorithm = a"
         " RETURNING user_id, device_id, algorithm, key_id, json",
         wanted,
     )
@@ -154,16 +158,16 @@ def left(txn: Transaction, devices: Sequence[Device]) -> dict[Device, KeyCounts]
     counts: dict[Device, dict[str, int]] = {device: {} for device in devices}
     for user_id, device_id, algorithm, count in _for_each(
         txn,
-        "SELECT user_id, device_id, algorithm, COUNT(*) FROM one_time_keys WHERE issued = 0"
-        " AND (user_id, device_id) IN (VALUES ??) GROUP BY user_id, device_id, algorithm",
+        f"SELECT user_id, device_id, algorithm, COUNT(*) FROM {_THESE} JOIN one_time_keys"
+        " ON user_id = u AND device_id = d WHERE issued = 0 GROUP BY user_id, device_id, algorithm",
         devices,
     ):
         counts[user_id, device_id][algorithm] = count
     fallback: dict[Device, list[str]] = {device: [] for device in devices}
     for user_id, device_id, algorithm in _for_each(
         txn,
-        "SELECT user_id, device_id, algorithm FROM fallback_keys WHERE used = 0"
-        " AND (user_id, device_id) IN (VALUES ??) ORDER BY algorithm",
+        f"SELECT user_id, device_id, algorithm FROM {_THESE} JOIN fallback_keys"
+        " ON user_id = u AND device_id = d WHERE used = 0 ORDER BY algorithm",
         devices,
     ):
         fallback[user_id, device_id].append(algorithm)

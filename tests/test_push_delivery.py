@@ -228,6 +228,7 @@ class PushDeliveryTest(WireTest):
         self.gateway.status = 503
         read = await self.alice.say(self.room, "read")
         await self.bob.ask("POST", f"/rooms/{self.room}/receipt/m.read/{read}")
+        await self.settled()
         await self.alice.say(self.room, "news")
         self.gateway.status = 200
         await self.gateway.until(lambda: "news" in self.texts())

@@ -137,11 +137,19 @@ class PushDeliveryTest(WireTest):
         told = (await self.gateway.hears(3))[-1]
         self.assertEqual((self.texts(), told["counts"]), (["one", "hello Bob"], {"unread": 1}))
         await self.settled()
+        self.gateway.status = 503
+        await self.alice.say(self.room, "hello again")
+        for number in range(delivery.MOST_DUE):
+            await carol.say(self.room, str(number))
+        self.gateway.status = 200
+        await self.gateway.hears(4)
+        await self.settled()
         await self.hearth.restart()
         await carol.say(self.room, "four")
         await self.alice.say(self.room, "good night")
-        await self.gateway.hears(4)
-        self.assertEqual(self.texts(), ["one", "hello Bob", "good night"])
+        await self.gateway.hears(5)
+        texts = ["one", "hello Bob", "hello again", "good night"]
+        self.assertEqual(self.texts(), texts)
 
     async def test_a_pusher_that_is_silenced_is_told_nothing(self) -> None:
         enabled = "org.matrix.msc3881.enabled"

@@ -686,7 +686,7 @@ class UnreadCounts(TestCase):
     @example([([MUTE], "", [BOB]), ([HELLO, UNMUTE], "", [BOB])], 100, 64)
     @example([([HELLO], "", []), ([MUTE, HELLO], "together", [BOB])], 100, 64)
     @example([([HELLO], "", [BOB]), ([IGNORE, HELLO], "", [BOB])], 100, 64)
-    @example([([HELLO], "", [BOB]), ([IGNORE], "late", [BOB])], 1, 64)
+    @example([([HELLO], "", []), ([IGNORE], "late", [BOB])], 100, 64)
     def test_are_those_of_the_slow_model(
         self, history: list[tuple[list[Step], str, list[int]]], max_counters: int, max_judged: int
     ) -> None:

@@ -20,7 +20,6 @@ from homeserver.settings import ConfigError
 from rest.metrics_page import metrics_site
 from storage.migrate import SchemaTooNew
 
-STOP_SECONDS = 4.0
 # Python's own are for small programs: a third of the time of a fan-out went into looking for
 # cycles, most of it through what is in memory for good. Requests leave next to none behind.
 GARBAGE_THRESHOLDS = (5_000, 10, 50)

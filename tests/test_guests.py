@@ -277,7 +277,9 @@ class RoomsTest(GuestCase):
             self.assertEqual(await self.membership(room, guest), "leave")
             self.assertEqual(await self.enter(guest, room), REFUSED)
             path = f"/rooms/{room}/send/m.room.message/{guest.transaction()}"
-            self.assertEqual((await self.refused(guest, "PUT", path, {"body": "x"}))[0], 403)
+            self.assertEqual(
+                (await self.refused(guest, "PUT", path, {"msgtype": "m.text", "body": "x"}))[0], 403
+            )
         self.assertEqual(await self.membership(room, self.bob), "join")
         await self.alice.set_state(room, "m.room.guest_access", {"guest_access": "can_join"})
         self.assertEqual((await self.enter(guests[0], room))[0], 200)

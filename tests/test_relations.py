@@ -518,7 +518,8 @@ class RedactTogether(Neighbours):
     async def story(self, author: Person, other: Person) -> list[str]:
         """A message, its edit, and from somebody else an edit that is none, a reaction, a vote."""
         said = await author.say(self.room, "Hello")
-        edit = {**relation(said, "m.replace"), "m.new_content": {"body": "x"}, "body": "x"}
+        text = {"msgtype": "m.text", "body": "x"}
+        edit = {**relation(said, "m.replace"), "m.new_content": text, **text}
         return [
             said,
             await author.send(self.room, "m.room.message", edit),

@@ -84,8 +84,11 @@ def _static() -> Iterator[Stage]:
 
 
 def _trial() -> list[str]:
-    """Every test, on the engine that the environment names, spread over the processors."""
-    jobs = min(os.cpu_count() or 1, 4)
+    """Every test, on the engine that the environment names, spread over the processors.
+
+    One job more than these, since tests wait a good part of their time.
+    """
+    jobs = min((os.cpu_count() or 1) + 1, 4)
     return [PYTHON, "-m", "twisted.trial", "--reporter=text", f"-j{jobs}", "tests"]
 
 

@@ -117,6 +117,7 @@ class Media:
     person_quota_bytes: int = setting(
         5_368_709_120, "How much one person may store altogether; 0: no limit."
     )
+    family_quota_bytes: int = setting(0, "How much the people of one family may; 0: no limit.")
     server_quota_bytes: int = setting(
         0, "How much everybody together may store; 0: until the disk is full."
     )
@@ -289,7 +290,7 @@ def _check(config: Config, reader: Reader) -> None:
         if getattr(config.media, key) < 1:
             refuse(f"media.{key}", "must be above 0")
     _check_email(config, reader)
-    for key in ("person_quota_bytes", "server_quota_bytes"):
+    for key in ("person_quota_bytes", "family_quota_bytes", "server_quota_bytes"):
         if getattr(config.media, key) < 0:
             refuse(f"media.{key}", "must be 0, for no limit, or a number of bytes")
     for key in ("max_bytes", "keep_hours"):

@@ -96,6 +96,7 @@ MISTAKES = [
         "email.security",
     ),
     ("media: {person_quota_bytes: -1}", 1, "media.person_quota_bytes"),
+    ("media: {family_quota_bytes: -1}", 1, "media.family_quota_bytes"),
     ("media: {server_quota_bytes: .5}", 1, "media.server_quota_bytes"),
     ("previews: {seconds: 0}", 1, "previews.seconds"),
     ("previews: {seconds: .nan}", 1, "previews.seconds"),

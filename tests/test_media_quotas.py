@@ -9,6 +9,7 @@ from homeserver.media.quotas import EVERYBODY, SMALLEST, Quotas
 from schema.errors import Forbidden
 from storage import media_totals
 from tests.media_case import V1, V3, Answered, MediaTest
+from tests.support import Person, WireTest
 
 PERSON, SERVER = 20_000, 30_000
 CREATE = "/_matrix/media/v1/create"
@@ -69,7 +70,7 @@ class QuotaTest(MediaTest):
 
     async def test_what_is_removed_is_given_back(self) -> None:
         await self.send("alice", 20_000)
-        quotas = Quotas(PERSON, SERVER)
+        quotas = Quotas(PERSON, 0, SERVER)
         files = [(self.ids["alice"], 15_000), (self.ids["alice"], 1)]
         await self.store.write(lambda txn: quotas.give_back(txn, files))
         self.assertEqual(await self.used(self.ids["alice"]), 20_000 - 15_000 - SMALLEST)
@@ -77,9 +78,9 @@ class QuotaTest(MediaTest):
         self.assertEqual((await self.send("alice", 19_096)).code, 200)
 
     async def test_without_a_quota_there_is_no_limit(self) -> None:
-        await self.store.read(lambda txn: Quotas(0, 0).check(txn, "@a:b", 2**50))
+        await self.store.read(lambda txn: Quotas(0, 0, 0).check(txn, "@a:b", 2**50))
         with self.assertRaises(Forbidden):
-            await self.store.read(lambda txn: Quotas(0, 5).check(txn, "@a:b", 1))
+            await self.store.read(lambda txn: Quotas(0, 0, 5).check(txn, "@a:b", 1))
 
 
 class LargeUploadTest(MediaTest):
@@ -121,3 +122,29 @@ class ExpiryTest(MediaTest):
         await self.upload(b"stays")
         await self.hearth.app.repository.housekeeping.run()
         self.assertEqual(await self.store.read(lambda txn: txn.value(count)), 1)
+
+
+class FamilyQuotaTest(WireTest):
+    """A family shares what it may store."""
+
+    async def test_what_one_stores_the_others_cannot(self) -> None:
+        hearth = await self.server(media={"family_quota_bytes": 20_000})
+        ann, ben, carl = await hearth.people("ann", "ben", "carl")
+        families, store = hearth.app.rooms.families, hearth.app.storage.store
+        roster = {ann.id: "guardian", ben.id: "child"}
+        room = await store.write(lambda txn: families.create(txn, "Baker", roster))
+
+        async def upload(who: Person, size: int) -> int:
+            return (await who.call("POST", f"{V3}/upload", raw=b"x" * size))[0]
+
+        self.assertEqual(await upload(ann, 20_001), 403)
+        self.assertEqual(await upload(ann, 12_000), 200)
+        self.assertEqual(await upload(ben, 8_001), 403)
+        _, answer = await ben.call("POST", f"{V3}/upload", raw=b"x" * 8_001)
+        self.assertIn("Your family", answer["error"])
+        self.assertEqual(await upload(carl, 30_000), 200, "who is in no family")
+        self.assertEqual(await upload(ben, 8_000), 200)
+        alone = {ann.id: "guardian"}
+        await store.write(lambda txn: families.follow(txn, room, alone))
+        self.assertEqual(await upload(ann, 8_000), 200, "ben's files are his own now")
+        self.assertEqual(await upload(ann, 1), 403)

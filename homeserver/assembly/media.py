@@ -56,7 +56,11 @@ def assemble_media(
     files = MediaFiles(config.data / "media", run_in_thread, random_token, _seal(config))
     files.open()
     thumbnails = Thumbnails(files, run_in_thread, config.media.max_image_pixels)
-    quotas = Quotas(config.media.person_quota_bytes, config.media.server_quota_bytes)
+    quotas = Quotas(
+        config.media.person_quota_bytes,
+        config.media.family_quota_bytes,
+        config.media.server_quota_bytes,
+    )
     ours = Ours(config.server_name)
     media = Media(reactor, store, files, thumbnails, quotas, ours, system_clock, random_token)
     keep_redacted_ms = config.rooms.keep_redacted_days * DAY

@@ -1,7 +1,8 @@
-"""How much may be stored: for one person, and for everybody together.
+"""How much may be stored: for one person, for their family, and for everybody together.
 
-Client-server API, "Content repository", "Security considerations". Each owner of a quota is a row
-of ``media_totals``, kept in the transaction that adds or removes a file.
+Client-server API, "Content repository", "Security considerations". Each person and
+everybody are a row of ``media_totals``, kept in the transaction that adds or removes a file. What
+a family stores is what its people do: those in its conversation.
 """
 
 from collections import Counter
@@ -23,6 +24,7 @@ class Quotas:
     """Counts bytes and refuses those that are too many. 0: no limit."""
 
     of_a_person: int
+    of_a_family: int
     of_everybody: int
 
     def check(self, txn: Transaction, user_id: str, size: int = 0) -> None:
@@ -36,6 +38,12 @@ class Quotas:
         if 0 < self.of_a_person < used.get(user_id, 0) + size:
             raise Forbidden(
                 f"You have no room left for this file: everybody has {_in_words(self.of_a_person)}"
+                " on this server. Remove messages with files, or ask your organizer"
+            )
+        theirs = media_totals.of_fullest_family(txn, user_id) if self.of_a_family else None
+        if theirs is not None and self.of_a_family < theirs + size:
+            raise Forbidden(
+                f"Your family has no room left for this file: it has {_in_words(self.of_a_family)}"
                 " on this server. Remove messages with files, or ask your organizer"
             )
         if 0 < self.of_everybody < used.get(EVERYBODY, 0) + size:

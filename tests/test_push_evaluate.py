@@ -100,6 +100,16 @@ class PredefinedRules(TestCase):
         ):
             self.expect(rule_id, [], judge(sent))
 
+    def test_a_poll_notifies_when_it_begins_and_ends_and_not_for_each_vote(self) -> None:
+        rule = ".org.matrix.msc3930.rule.poll"
+        for moment in ("start", "end"):
+            sent = event(f"org.matrix.msc3381.poll.{moment}", {})
+            self.expect(f"{rule}_{moment}", ["notify"], judge(sent))
+            alone = judge(sent, members=2)
+            self.expect(f"{rule}_{moment}_one_to_one", ["notify", SOUND], alone)
+        vote = event("org.matrix.msc3381.poll.response", {})
+        self.expect(f"{rule}_response", [], judge(vote, members=2))
+
     def test_a_mention_highlights(self) -> None:
         sent = message(**{"m.mentions": {"user_ids": [BOB]}})
         self.expect(".m.rule.is_user_mention", ["notify", SOUND, HIGHLIGHT], judge(sent))

@@ -91,6 +91,7 @@ class PredefinedRules(TestCase):
                 ".m.rule.reaction",
                 ".m.rule.room.server_acl",
                 ".m.rule.suppress_edits",
+                ".org.matrix.msc3930.rule.poll_response",
             ],
         )
         self.assertEqual(
@@ -101,6 +102,10 @@ class PredefinedRules(TestCase):
                 ".m.rule.room_one_to_one",
                 ".m.rule.message",
                 ".m.rule.encrypted",
+                ".org.matrix.msc3930.rule.poll_start_one_to_one",
+                ".org.matrix.msc3930.rule.poll_start",
+                ".org.matrix.msc3930.rule.poll_end_one_to_one",
+                ".org.matrix.msc3930.rule.poll_end",
             ],
         )
         self.assertEqual([ids(rules, kind) for kind in ("content", "room", "sender")], [[], [], []])

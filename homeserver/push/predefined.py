@@ -73,6 +73,10 @@ _IS_EDIT: Json = {
     "value": "m.replace",
 }
 
+# Polls are no part of the specification yet (MSC3381, MSC3930), and clients use them.
+_POLL = "org.matrix.msc3381.poll"
+_POLL_RULE = ".org.matrix.msc3930.rule.poll"
+
 # Stands above a person's own rules, all others below them.
 MASTER: Final = Rule(".m.rule.master", [], [], enabled=False)
 
@@ -103,6 +107,7 @@ PREDEFINED: Final[Mapping[str, tuple[Rule, ...]]] = {
             [_match("type", "m.room.server_acl"), _match("state_key", "")],
         ),
         Rule(".m.rule.suppress_edits", [], [_IS_EDIT]),
+        Rule(f"{_POLL_RULE}_response", [], [_match("type", f"{_POLL}.response")]),
     ),
     "underride": (
         Rule(".m.rule.call", ["notify", _RING], [_match("type", "m.call.invite")]),
@@ -118,5 +123,17 @@ PREDEFINED: Final[Mapping[str, tuple[Rule, ...]]] = {
         ),
         Rule(".m.rule.message", ["notify"], [_match("type", "m.room.message")]),
         Rule(".m.rule.encrypted", ["notify"], [_match("type", "m.room.encrypted")]),
+        Rule(
+            f"{_POLL_RULE}_start_one_to_one",
+            ["notify", _SOUND],
+            [_TWO_MEMBERS, _match("type", f"{_POLL}.start")],
+        ),
+        Rule(f"{_POLL_RULE}_start", ["notify"], [_match("type", f"{_POLL}.start")]),
+        Rule(
+            f"{_POLL_RULE}_end_one_to_one",
+            ["notify", _SOUND],
+            [_TWO_MEMBERS, _match("type", f"{_POLL}.end")],
+        ),
+        Rule(f"{_POLL_RULE}_end", ["notify"], [_match("type", f"{_POLL}.end")]),
     ),
 }

@@ -255,6 +255,25 @@ class PushDeliveryTest(WireTest):
         ids = [told["event_id"] for told in self.gateway.told]
         self.assertNotIn(gone, ids)
 
+    async def test_what_is_redacted_while_pushers_are_looked_for_is_not_told(self) -> None:
+        push = self.hearth.app.rooms.push.delivery
+        look = push._read
+
+        async def slow_look(user_id: str) -> Any:
+            found = await look(user_id)
+            patched.restore()
+            gone = await self.alice.say(self.room, "gone")
+            await self.alice.ask("PUT", f"/rooms/{self.room}/redact/{gone}/t1")
+            return found
+
+        patched = self.patch(push, "_read", slow_look)
+        await self.set_pusher(self.bob)
+        while push._loading:
+            await deferLater(reactor, 0.01)
+        await self.alice.say(self.room, "last")
+        await self.gateway.until(lambda: "last" in self.texts())
+        self.assertEqual(self.texts(), ["last"])
+
     async def test_a_room_that_is_muted_is_not_told(self) -> None:
         await self.set_pusher(self.bob)
         muted = {"actions": [], "conditions": []}

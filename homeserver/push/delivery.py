@@ -196,6 +196,11 @@ class PushDelivery:
                 for due in [each for each in line.due if each.event.seq == change.event.seq]:
                     if due.event.event_id == change.event.event_id:
                         line.due.remove(due)
+        for loading in self._loading.values():
+            event_id = change.event.event_id
+            loading.due = [due for due in loading.due if due.event.event_id != event_id]
+            # What has been read already may hold it, too.
+            loading.is_outdated = True
 
     def _badge(self, user_id: str) -> None:
         for line in self._lines.get(user_id, {}).values():

@@ -26,7 +26,7 @@ class OldSyncApi:
         return [
             Route("GET", f"{v3}/initialSync", self.everything),
             Route("GET", f"{v3}/rooms/{{room_id}}/initialSync", self.room, Access.GUEST),
-            Route("GET", f"{v3}/events", self.stream, Access.GUEST),
+            Route("GET", f"{v3}/events", self.stream, Access.GUEST, waits=True),
             Route("GET", f"{v3}/events/{{event_id}}", self.event),
         ]
 

@@ -139,6 +139,8 @@ class Route:
     max_body: int = JSON_LIMIT
     upload: bool = False
     """The body is a file, not JSON."""
+    waits: bool = False
+    """The answer may come long after the question, so the token is looked at once more."""
 
     operation: str = field(init=False)
     """Its name in metrics and logs: the method and the path without the prefix."""

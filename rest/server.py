@@ -114,7 +114,7 @@ class Api:
         elif asked != "GET":
             call.body = self._body(route, request)
         result = await route.handler(call)
-        if operation.waited_seconds:
+        if route.waits:
             # Meanwhile the token may have ended: then nothing of the answer is theirs any more.
             await self._admit(route, call)
         return result if isinstance(result, Answer) else Answer(result)

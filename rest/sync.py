@@ -35,7 +35,7 @@ class SyncApi:
         """The routes of this feature."""
         filters = "/_matrix/client/v3/user/{user_id}/filter"
         return [
-            Route("GET", "/_matrix/client/v3/sync", self.sync, Access.GUEST),
+            Route("GET", "/_matrix/client/v3/sync", self.sync, Access.GUEST, waits=True),
             Route("POST", filters, self.save_filter, body="filter"),
             Route("GET", filters + "/{filter_id}", self.read_filter),
         ]

@@ -7,8 +7,9 @@ import orjson
 import treq
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
-from homeserver.bridges import ping
+from homeserver.bridges import ping, queries
 from tests.little_service import Asked, LittleService
 from tests.support import Server, WireTest
 
@@ -89,10 +90,14 @@ class QueriesTest(WireTest):
         code, answer = await alice.call("GET", "/profile/@_irc_one:localhost")
         self.assertEqual((code, answer["errcode"]), (408, "M_UNKNOWN"))
         irc.start()
+        self.patch(queries, "SECONDS_TO_ANSWER", 300.0)
         held: Deferred[Any] = Deferred()
         irc.answers.append(lambda asked: held if "/users/" in asked.path else None)
         path = "/profile/@_irc_one:localhost"
         asking = [Deferred.fromCoroutine(alice.call("GET", path)) for _ in range(5)]
+        others = hearth.app.rooms.membership.queries._asking
+        while [*map(len, others.values())] != [4]:
+            await deferLater(default_reactor, 0.01)
         await irc.until(lambda: any("/users/" in asked.path for asked in irc.asked))
         await irc.make_user(hearth, "_irc_one")
         held.callback(200)

@@ -177,13 +177,17 @@ class CallBudgets(WireTest):
         """Then it may be asked seldom: see ``homeserver.cli.serve``."""
         since = (await self.line.ask("GET", "/sync"))["next_batch"]
         await self.say()
+        # What happens once beside the requests, such as preparing the schemas, is in one of them.
+        self.assertLess(min([await self.garbage(since) for _ in range(3)]), 20)
+
+    async def garbage(self, since: str) -> float:
+        """How many objects a /sync and a message leave in cycles."""
         gc.collect()
         gc.disable()
         try:
             for _ in range(TIMES):
                 await self.line.ask("GET", f"/sync?since={since}")
                 await self.say()
-            left = gc.collect()
+            return gc.collect() / TIMES
         finally:
             gc.enable()
-        self.assertLess(left / TIMES, 20)

@@ -32,7 +32,14 @@ Claimed = dict[str, dict[str, dict[str, orjson.Fragment]]]
 
 
 class Counter(Protocol):
-    """Something that the metrics count."""
+    """Something that the metrics count, for each device."""
+
+    def labels(self, user_id: str, device_id: str) -> "Incremented":
+        """The count of one device."""
+
+
+class Incremented(Protocol):
+    """One of its counts."""
 
     def inc(self) -> None:
         """Once more."""
@@ -90,7 +97,7 @@ class OneTimeKeys:
 
     def note_conflict(self, device: Device, error: KeyExists) -> None:
         """Let the organizer know whose client has lost its memory."""
-        self._conflicts.inc()
+        self._conflicts.labels(*device).inc()
         self._log.warn(
             "Device {device_id} of {user_id} uses key ids twice, its messages may become"
             " unreadable: {sentence}",

@@ -167,7 +167,9 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         config, reactor, storage, egress, background, contact.services, contact.queries
     )
     conflicts = metrics.counter(
-        "one_time_key_conflicts", "Uploads of another one-time key under an id that is taken"
+        "one_time_key_conflicts",
+        "Uploads of another one-time key under an id that is taken",
+        ["user_id", "device_id"],
     )
     encryption = assemble_encryption(
         store,

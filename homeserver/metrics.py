@@ -4,7 +4,7 @@ Every operation has a budget of 200 ms; the histogram has a bucket at exactly th
 a breach is one expression. Nothing here is global: the registry belongs to one server.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import cache
 
@@ -112,6 +112,6 @@ class Metrics:
             self._gauges[name] = gauge
         (gauge.labels(**labels) if labels else gauge).set_function(read)
 
-    def counter(self, name: str, help_text: str) -> Counter:
+    def counter(self, name: str, help_text: str, labels: Sequence[str] = ()) -> Counter:
         """A counter ``hearth_<name>`` for its feature to increase."""
-        return Counter(f"hearth_{name}", help_text, registry=self.registry)
+        return Counter(f"hearth_{name}", help_text, labels, registry=self.registry)

@@ -96,7 +96,9 @@ class OneTimeKeyStories(Stories):
             self.assertEqual(await self.town.rows("one_time_keys"), 1)
             await bob.claim(alice)
         registry = self.town.server.app.metrics.registry
-        self.assertEqual(registry.get_sample_value("hearth_one_time_key_conflicts_total"), 2)
+        of_device = {"user_id": alice.user_id, "device_id": alice.device_id}
+        counted = registry.get_sample_value("hearth_one_time_key_conflicts_total", of_device)
+        self.assertEqual(counted, 2)
 
     async def test_keys_that_are_wrong_are_refused_together_with_the_right_ones(self) -> None:
         alice, mallory = await self.town.people("alice", "mallory")

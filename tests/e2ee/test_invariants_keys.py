@@ -70,7 +70,9 @@ class OneTimeKeyInvariants(Stories):
         sick = [(log.get("user_id"), log.get("device_id")) for log in logs]
         self.assertIn((alice.user_id, alice.device_id), sick)
         registry = self.town.server.app.metrics.registry
-        self.assertEqual(registry.get_sample_value("hearth_one_time_key_conflicts_total"), 1)
+        of_device = {"user_id": alice.user_id, "device_id": alice.device_id}
+        counted = registry.get_sample_value("hearth_one_time_key_conflicts_total", of_device)
+        self.assertEqual(counted, 1)
         self.assertEqual(await bob.claim(alice), public_keys(first))
 
     async def test_05_the_count_is_never_from_a_stale_cache(self) -> None:

@@ -31,6 +31,8 @@ TYPES = (
     "m.dummy",
     "m.room.encryption",
     "m.key.verification.start",
+    "m.room_key_bundle",
+    "io.element.msc4268.room_key_bundle",
     "io.element.call.encryption_keys",
     "org.example.töpfern?x=1",
 )

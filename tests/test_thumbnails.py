@@ -331,7 +331,8 @@ class HostilePictureTest(MediaTest):
         self.assertEqual(self.thumbnails._turns.tokens, thumbnails.AT_ONCE - 1)
         self.thumbnails.stop()
         self.assertEqual((await self.thumbnail(item, 32, 32)).code, 413)
-        self.assertEqual(self.thumbnails._turns.tokens, thumbnails.AT_ONCE)
+        while self.thumbnails._turns.tokens < thumbnails.AT_ONCE:  # two workers end, in any order
+            await self.call("GET", f"{V1}/config")
 
     def stuck_worker(self) -> None:
         script = Path(self.mktemp())

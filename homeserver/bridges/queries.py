@@ -7,13 +7,13 @@ server ask the service, which may create it before it answers.
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from federation_disabled.egress import EgressFailed, EgressRefused
 from homeserver.bridges.outside import Outside
 from homeserver.bridges.registration import Registration
 from homeserver.bridges.services import Services
+from homeserver.shared import Shared
 from schema.errors import Timeout
 from storage import rooms
 from storage.accounts import find_account
@@ -32,8 +32,7 @@ class Queries:
     store: Store
     services: Services
     outside: Outside
-    _asking: dict[tuple[str, str], "list[Deferred[None]]"] = field(factory=dict, init=False)
-    """Who else waits for the same answer."""
+    _asking: Shared[None] = field(factory=Shared, init=False)
 
     async def user(self, user_id: str) -> None:
         """Somebody asks for this user: have it created if a service wants to.
@@ -62,22 +61,12 @@ class Queries:
 
     async def _together(self, services: list[Registration], kind: str, name: str) -> None:
         """Ask once, however many people want to know at the same time."""
-        key = (kind, name)
-        others = self._asking.get(key)
-        if others is not None:
-            waiting: Deferred[None] = Deferred()
-            others.append(waiting)
-            await waiting
-            return
-        self._asking[key] = []
-        try:
-            for service in services:
-                if await self._ask(service, kind, name):
-                    return
-        finally:
-            for waiting in self._asking.pop(key):
-                if not waiting.called:
-                    waiting.callback(None)
+        await self._asking.get(f"{kind}/{name}", lambda: self._ask_each(services, kind, name))
+
+    async def _ask_each(self, services: list[Registration], kind: str, name: str) -> None:
+        for service in services:
+            if await self._ask(service, kind, name):
+                return
 
     async def _ask(self, service: Registration, kind: str, name: str) -> bool:
         """Whether the service says that it has created it."""

@@ -1,7 +1,8 @@
 """Commands that work beside a running server, through its database."""
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,31 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from homeserver.assembly.database import engine_for
-from homeserver.config import load
+from homeserver.config import Config, load
 from homeserver.metrics import Metrics
 from homeserver.settings import ConfigError
 from schema.errors import MatrixError
 from storage.store import Store
 from storage.stream import Stream
+
+
+@contextmanager
+def opened(reactor: Any, config: Config) -> Iterator[Store]:
+    """The database that ``config`` names, which a running server may use at the same time.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    engine = engine_for(config)
+    store = Store(reactor, engine, Stream(), Metrics())
+    try:
+        store.open()
+    except engine.errors as error:
+        raise ConfigError(f"{config.file}: the database cannot be used: {error}") from error
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def beside_server(file: Path, work: Callable[[Store], Awaitable[None]]) -> None:
@@ -24,17 +44,8 @@ def beside_server(file: Path, work: Callable[[Store], Awaitable[None]]) -> None:
     """
 
     async def run(reactor: Any) -> None:
-        config = load(file)
-        engine = engine_for(config)
-        store = Store(reactor, engine, Stream(), Metrics())
-        try:
-            store.open()
-        except engine.errors as error:
-            raise ConfigError(f"{file}: the database cannot be used: {error}") from error
-        try:
+        with opened(reactor, load(file)) as store:
             await work(store)
-        finally:
-            store.close()
 
     def main(reactor: Any) -> "Deferred[None]":
         return Deferred.fromCoroutine(run(reactor)).addErrback(_explain)

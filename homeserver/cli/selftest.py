@@ -14,14 +14,11 @@ from e2e.selftest.ledger import ENCRYPTION_BUDGET_MS, NETWORK_BUDGET_MS, Ledger,
 from e2e.selftest.run import Outcome
 from e2e.selftest.run import run as run_selftest
 from e2e.selftest.sign_up import Interactive, Registration, SharedSecret
-from homeserver.assembly.database import engine_for
+from homeserver.cli.beside import opened
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config, load
-from homeserver.metrics import Metrics
 from homeserver.registration_tokens import RegistrationTokens
 from homeserver.settings import ConfigError
-from storage.store import Store
-from storage.stream import Stream
 
 TOKEN_MS = 60 * 60 * 1000
 NARROWEST = 100
@@ -68,19 +65,11 @@ async def _registration(
             f"{config.file}: nobody can sign up: the self-test needs registration.mode token or"
             " open, or a registration.shared_secret"
         )
-    engine = engine_for(config)
-    store = Store(reactor, engine, Stream(), Metrics())
-    try:
-        store.open()
-    except engine.errors as error:
-        raise ConfigError(f"{config.file}: the database cannot be used: {error}") from error
-    try:
+    with opened(reactor, config) as store:
         tokens = RegistrationTokens(store, system_clock, random_token)
         return Interactive(
             await tokens.create(uses_allowed=members, expires_at=system_clock() + TOKEN_MS)
         )
-    finally:
-        store.close()
 
 
 class _Bar:

@@ -264,59 +264,22 @@ def since(txn: Transaction, after: int, upto: int, limit: int) -> list[Event]:
     )
 
 
-@frozen
-class Moment:
-    """When an event came, and from whom."""
-
-    origin_server_ts: int
-    seq: int
-    event_id: str
-    sender: str
-    state_key: str | None
-
-
-def moments_from(
-    txn: Transaction, room_id: str, ts: int, seq: int, first: int, last: int, limit: int
-) -> list[Moment]:
-    """Events with ``first <= seq <= last``, by time and number, from this time and number on."""
-    rows = txn.all(
-        "SELECT origin_server_ts, seq, event_id, sender, state_key FROM events WHERE room_id = ?"
-        " AND (origin_server_ts, seq) >= (?, ?) AND seq >= ? AND seq <= ?"
-        " ORDER BY origin_server_ts, seq LIMIT ?",
-        room_id,
-        ts,
-        seq,
-        first,
-        last,
-        limit,
-    )
-    return [Moment(*row) for row in rows]
-
-
-def moments_upto(
-    txn: Transaction, room_id: str, ts: int, seq: int, first: int, last: int, limit: int
-) -> list[Moment]:
-    """The same backwards, up to this time and number."""
-    rows = txn.all(
-        "SELECT origin_server_ts, seq, event_id, sender, state_key FROM events WHERE room_id = ?"
-        " AND (origin_server_ts, seq) <= (?, ?) AND seq >= ? AND seq <= ?"
-        " ORDER BY origin_server_ts DESC, seq DESC LIMIT ?",
-        room_id,
-        ts,
-        seq,
-        first,
-        last,
-        limit,
-    )
-    return [Moment(*row) for row in rows]
-
-
 def seq_at(txn: Transaction, room_id: str, position: int) -> int:
-    """How far the room had come at a position of the stream; 0 before it began."""
+    """How far the room had come at a position of the stream; 0 before it began.
+
+    A room's positions rise with its numbers, so halving finds the place in a room of any length.
+    """
     seq: int | None = txn.value(
-        "SELECT seq FROM events WHERE room_id = ? AND position <= ? ORDER BY seq DESC LIMIT 1",
+        "WITH RECURSIVE narrowed (low, high) AS ("
+        "SELECT CAST(0 AS BIGINT), (SELECT MAX(seq) FROM events WHERE room_id = ?)"
+        " UNION ALL SELECT CASE WHEN e.position <= ? THEN e.seq ELSE low END,"
+        " CASE WHEN e.position <= ? THEN high ELSE e.seq - 1 END FROM narrowed"
+        " JOIN events e ON e.room_id = ? AND e.seq = (low + high + 1) / 2 WHERE low < high)"
+        " SELECT low FROM narrowed WHERE low = high",
         room_id,
         position,
+        position,
+        room_id,
     )
     return seq or 0
 

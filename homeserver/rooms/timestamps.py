@@ -5,8 +5,8 @@ from attrs import frozen
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.visibility import EVER, Sight, Visibility
 from schema.errors import Forbidden, NotFound
-from storage.events import Moment, moments_from, moments_upto
 from storage.store import Store
+from storage.timestamps import Moment, moments_from, moments_upto
 from storage.transaction import Transaction
 
 PAGE = 100

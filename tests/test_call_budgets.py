@@ -13,58 +13,20 @@ from typing import Any
 from unittest import SkipTest
 from urllib.parse import quote
 
-import orjson
 import twisted
-from twisted.internet import reactor as default_reactor
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
-from twisted.internet.testing import StringTransport
 
-from tests.support import V3, Person, Server, WireTest
+from benchmarks.replay import Line
+from tests.support import WireTest
 from tests.test_query_budgets import BUDGETS
 
 ROOT = Path(__file__).parents[1]
 _REACTOR = ("abstract", "base", "epollreactor", "posixbase", "tcp", "threads")
 UNCOUNTED = (
+    str(ROOT / "benchmarks"),
     str(ROOT / "tests"),
     *(str(Path(twisted.__file__).parent / "internet" / name) for name in _REACTOR),
 )
 TIMES = 20
-
-
-class Line(StringTransport):
-    """A connection of one person, without a network."""
-
-    def __init__(self, server: Server, person: Person) -> None:
-        super().__init__()
-        self._auth = f"Authorization: Bearer {person.token}\r\n"
-        self._answer: Deferred[Any] | None = None
-        self._server: Any = server.app.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
-        self._server.makeConnection(self)
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """As a real one."""
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """As a real one."""
-
-    def writeSequence(self, data: Any) -> None:
-        """The server answers in one piece."""
-        head, body = data
-        answer, self._answer = self._answer, None
-        assert head.startswith(b"HTTP/1.1 200"), body
-        assert answer is not None
-        default_reactor.callLater(
-            0, answer.callback, orjson.loads(body)
-        )  # after the server is done
-
-    def ask(self, method: str, path: str, body: bytes = b"") -> "Deferred[Any]":
-        """One request; its JSON."""
-        self._answer = answer = Deferred()
-        length = f"Content-Length: {len(body)}\r\n" if body else ""
-        head = f"{method} {V3}{path} HTTP/1.1\r\nHost: x\r\n{self._auth}{length}\r\n"
-        self._server.dataReceived(head.encode() + body)
-        return answer
 
 
 class Calls:
@@ -88,7 +50,7 @@ class CallBudgets(WireTest):
         self.room = await self.alice.create_room(preset="public_chat")
         for person in self.others:
             await person.join(self.room)
-        self.line = Line(self.hearth, self.alice)
+        self.line = Line(self.hearth.app.site, self.alice.token)
         self.number = 0
 
     async def spent(self, operation: Any, times: int = TIMES) -> float:
@@ -124,7 +86,7 @@ class CallBudgets(WireTest):
     async def test_each_delivery(self) -> None:
         """A message to ten who wait, without the message itself: what each of them costs."""
         alone = await self.spent(self.say)
-        lines = [Line(self.hearth, person) for person in self.others]
+        lines = [Line(self.hearth.app.site, person.token) for person in self.others]
         tokens = [(await line.ask("GET", "/sync"))["next_batch"] for line in lines]
         for index, line in enumerate(lines):  # who has come online meanwhile
             answer = await line.ask("GET", f"/sync?since={tokens[index]}")

@@ -31,7 +31,7 @@ async def run(bench: Bench, options: Options) -> Outcome:
     sender, *receivers = people
     if options.shared_room:
         await bench.homeserver.room(sender, people)
-    devices = {person.user_id: DeviceKeys(person) for person in people}
+    devices = {person.user_id: DeviceKeys(person.user_id, person.device_id) for person in people}
     outcome = Outcome()
     wrong = await _upload(bench, people, devices, options, outcome)
     live = Live(receivers, TIMEOUT_MS)

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from attrs import fields, frozen
 
+from benchmarks import instructions
 from benchmarks.client.people import Customs
 from benchmarks.output.results import load
 from benchmarks.output.table import table
@@ -54,6 +55,8 @@ def main(words: Sequence[str]) -> int:
     """Run what the words ask for. 0 only when every answer of the servers was right."""
     if words[:1] == ["compare"]:
         return _compare(words[1:])
+    if words[:1] == ["instructions"]:
+        return instructions.main(words[1:])
     own, jobs = _read(words)
     wish = _parser().parse_args(own)
     jobs = jobs or _plan(wish.plan)
@@ -105,7 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="./run bench",
         allow_abbrev=False,
         usage="./run bench [option ...] [scenario [its options] ...]\n"
-        "       ./run bench compare RESULTS[:SERVER] RESULTS[:SERVER]",
+        "       ./run bench compare RESULTS[:SERVER] RESULTS[:SERVER]\n"
+        "       ./run bench instructions [--write-budgets]",
         epilog="Scenarios, each with --help: "
         + "; ".join(f"{scenario.name} ({scenario.text})" for scenario in SCENARIOS.values()),
     )

@@ -90,6 +90,7 @@ def test() -> Iterator[Stage]:
     yield from _static()
     yield Tests("tests on SQLite", _trial())
     yield Tests("tests on PostgreSQL", ["tests/tools/with-postgres", *_trial()])
+    yield Stage("instructions", [PYTHON, "-m", "benchmarks.instructions"])
     yield Stage("routes of the specification", [PYTHON, "-m", "tests.spec.check_routes"])
     yield Stage("conformance", [PYTHON, "-m", "tests.conformance.ledger"])
     if CLIENTS.exists():

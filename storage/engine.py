@@ -3,6 +3,19 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from attrs import frozen
+
+
+@frozen
+class Matching:
+    """How an engine finds the rows of ``search_texts t`` that have some words."""
+
+    tables: str
+    position: str
+    """The column that this engine can go along, from either end, without sorting."""
+    condition: str
+    parameter: str
+
 
 class Engine(Protocol):
     """One kind of database: how to connect, to begin, and to read its errors."""
@@ -29,8 +42,8 @@ class Engine(Protocol):
     def schema(self, sql: str) -> str:
         """The statement of a migration in the words of this engine."""
 
-    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
-        """The condition that rows of ``search_texts t`` have all these words, and its parameter.
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> Matching:
+        """How to find the rows of ``search_texts t`` that have all these words.
 
         A word comes with whether it may be only the beginning of one; it holds letters and digits.
         """

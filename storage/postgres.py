@@ -8,6 +8,8 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extras import execute_batch
 
+from storage.engine import Matching
+
 _ISOLATION = psycopg2.extensions
 
 
@@ -61,10 +63,16 @@ class PostgresEngine:
     def schema(self, sql: str) -> str:
         return sql
 
-    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> Matching:
         """Between quotes nothing is a part of the query language."""
-        query = " & ".join(f"'{word}'{':*' if is_prefix else ''}" for word, is_prefix in words)
-        return "t.words @@ CAST(? AS tsquery)", query
+        return Matching(
+            tables="search_texts t",
+            position="t.position",
+            condition="t.words @@ CAST(? AS tsquery)",
+            parameter=" & ".join(
+                f"'{word}'{':*' if is_prefix else ''}" for word, is_prefix in words
+            ),
+        )
 
     def is_lost(self, error: Exception, connection: Any) -> bool:
         return connection.closed != 0 or isinstance(

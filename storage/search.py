@@ -11,6 +11,8 @@ from attrs import frozen
 
 from storage.transaction import Transaction, WriteTransaction
 
+WINDOW = 2_000
+"""So many hits are counted and ranked, the newest ones: a frequent word has no end of them."""
 Stretch = tuple[str, int, int]
 """A room, and the numbers of the first and the last event there."""
 
@@ -51,6 +53,15 @@ class Query:
 
 
 @frozen
+class Extent:
+    """How much there is to find: counted up to ``WINDOW``."""
+
+    count: int
+    first: int
+    """The position of the oldest hit that was counted, if there are older ones; otherwise 0."""
+
+
+@frozen
 class Place:
     """How far a reader has come in an order: the hit that they had last."""
 
@@ -63,12 +74,15 @@ class Hit:
     """A message, name or topic that has the words."""
 
     position: int
+    """Of the event that holds the text: of the newest edit, if there is one."""
     room_id: str
     seq: int
     sender: str
     text_seq: int
-    """The number of the event that holds the text: of the newest edit, if there is one."""
     length: int
+
+
+_HIT = "position, room_id, seq, sender, text_seq, length"
 
 
 def add(txn: WriteTransaction, texts: Iterable[Text]) -> None:
@@ -106,32 +120,45 @@ def remove(txn: WriteTransaction, event_id: str) -> None:
     )
 
 
-def find(
-    txn: Transaction, query: Query, *, recent: bool, after: Place | None, limit: int
-) -> tuple[list[Hit], int]:
-    """Up to ``limit`` hits after a place, and how many there are in all.
+def find(txn: Transaction, query: Query, *, recent: bool, limit: int) -> tuple[list[Hit], Extent]:
+    """The first hits, up to ``limit``, which is below ``WINDOW``, and how many there are.
 
-    The most recent ones first, or those of whose text the words are the greatest part.
+    The most recent ones first. Or, among the newest ``WINDOW``, those first of whose text the words
+    are the greatest part; what is older comes after them, the most recent first.
     """
-    hits, params = _hits(txn, query)
-    behind, more = _behind(recent, after)
+    hits, params = _hits(txn, query, 0, query.upto, WINDOW)
     rows = txn.all(
-        f"WITH {hits} SELECT (SELECT COUNT(*) FROM hits),"
-        f" position, room_id, seq, sender, text_seq, length FROM hits WHERE {behind}"
-        f" ORDER BY {'position DESC' if recent else 'length, position DESC'} LIMIT ?",
+        f"WITH {hits} SELECT (SELECT COUNT(*) FROM hits), (SELECT MIN(position) FROM hits),"
+        f" {_HIT} FROM hits ORDER BY {_order(recent)} LIMIT ?",
         *params,
-        *more,
         limit,
     )
-    return [Hit(*row[1:]) for row in rows], rows[0][0] if rows else 0
+    count, oldest = rows[0][:2] if rows else (0, 0)
+    return [Hit(*row[2:]) for row in rows], Extent(count, oldest if count == WINDOW else 0)
+
+
+def find_after(
+    txn: Transaction, query: Query, place: Place, extent: Extent, *, recent: bool, limit: int
+) -> list[Hit]:
+    """Up to ``limit`` hits that come after a place in the order of which ``find`` has the first."""
+    ranked: list[Hit] = []
+    end = place.position
+    if not recent and place.position >= extent.first:
+        ranked = _ranked(txn, query, place, extent, limit)
+        if len(ranked) == limit or extent.first == 0:
+            return ranked
+        end = extent.first
+    hits, params = _hits(txn, query, 0, end - 1, limit - len(ranked))
+    rows = txn.all(f"WITH {hits} SELECT {_HIT} FROM hits ORDER BY {_order(True)}", *params)
+    return ranked + [Hit(*row) for row in rows]
 
 
 def find_groups(
-    txn: Transaction, query: Query, *, recent: bool, after: Place
+    txn: Transaction, query: Query, place: Place, *, recent: bool
 ) -> list[tuple[str, str]]:
-    """In which rooms, and by whom, there are hits after a place."""
-    hits, params = _hits(txn, query)
-    behind, more = _behind(recent, after)
+    """In which rooms, and by whom, there are hits after a place, if no more than ``WINDOW``."""
+    hits, params = _hits(txn, query, 0, query.upto, WINDOW)
+    behind, more = _behind(recent, place)
     sql = f"WITH {hits} SELECT DISTINCT room_id, sender FROM hits WHERE {behind}"
     return [(room_id, sender) for room_id, sender in txn.all(sql, *params, *more)]
 
@@ -147,14 +174,36 @@ def shorten_backlog(txn: WriteTransaction, position: int) -> None:
     txn.run("UPDATE search_backlog SET position = ?", position)
 
 
-def _hits(txn: Transaction, query: Query) -> tuple[str, list[object]]:
-    """Everything that is found, as parts of a WITH clause, and the parameters."""
-    found, words = txn.found_by(query.words)
+def _ranked(txn: Transaction, query: Query, place: Place, extent: Extent, limit: int) -> list[Hit]:
+    hits, params = _hits(txn, query, extent.first, query.upto, WINDOW)
+    behind, more = _behind(False, place)
+    rows = txn.all(
+        f"WITH {hits} SELECT {_HIT} FROM hits WHERE {behind} ORDER BY {_order(False)} LIMIT ?",
+        *params,
+        *more,
+        limit,
+    )
+    return [Hit(*row) for row in rows]
+
+
+def _hits(
+    txn: Transaction, query: Query, first: int, last: int, limit: int
+) -> tuple[str, list[object]]:
+    """What is found between two positions, the newest so many, and the parameters.
+
+    As parts of a WITH clause. The database walks from the newest text back, and no further than it
+    must: a frequent word costs no more than its newest hits.
+    """
+    matching = txn.found_by(query.words)
     # Neither list may be empty: what is no room's id stands at its end.
     params: list[object] = [*query.whole_rooms, ""]
     params += [value for stretch in (*query.stretches, ("", 0, 0)) for value in stretch]
-    conditions = [found, "t.position <= ?", f"t.key IN ({_marks(query.keys)})"]
-    params += [words, query.upto, *query.keys]
+    conditions = [
+        matching.condition,
+        f"{matching.position} BETWEEN ? AND ?",
+        f"t.key IN ({_marks(query.keys)})",
+    ]
+    params += [matching.parameter, first, last, *query.keys]
     if query.senders is not None:
         conditions.append(f"t.sender IN ({_marks(query.senders)})")
         params += query.senders
@@ -167,16 +216,16 @@ def _hits(txn: Transaction, query: Query) -> tuple[str, list[object]]:
     if query.has_url is not None:
         conditions.append("t.has_url = ?")
         params.append(int(query.has_url))
-    params.append(query.upto)
+    params += [query.upto, limit]
     return (
         f"""
         whole (room_id) AS (VALUES {", ".join(["(?)"] * (len(query.whole_rooms) + 1))}),
         part (room_id, first_seq, last_seq) AS (
             VALUES {", ".join(["(?, ?, ?)"] * (len(query.stretches) + 1))}
         ), hits AS (
-            SELECT COALESCE(t.edit_of, t.position) AS position, t.room_id,
-                COALESCE(t.edit_of_seq, t.seq) AS seq, t.sender, t.seq AS text_seq, t.length
-            FROM search_texts t
+            SELECT t.position, t.room_id, COALESCE(t.edit_of_seq, t.seq) AS seq, t.sender,
+                t.seq AS text_seq, t.length
+            FROM {matching.tables}
             WHERE {" AND ".join(conditions)}
             AND {_visible("t.room_id", "t.seq")}
             AND (t.edit_of IS NULL OR {_visible("t.room_id", "t.edit_of_seq")})
@@ -185,6 +234,7 @@ def _hits(txn: Transaction, query: Query) -> tuple[str, list[object]]:
                 WHERE n.edit_of = COALESCE(t.edit_of, t.position) AND n.seq > t.seq
                 AND n.position <= ? AND {_visible("n.room_id", "n.seq")}
             )
+            ORDER BY {matching.position} DESC LIMIT ?
         )
         """,
         params,
@@ -198,16 +248,18 @@ def _visible(room_id: str, seq: str) -> str:
     )
 
 
-def _behind(recent: bool, after: Place | None) -> tuple[str, list[object]]:
+def _order(recent: bool) -> str:
+    return "position DESC" if recent else "length, position DESC"
+
+
+def _behind(recent: bool, place: Place) -> tuple[str, list[object]]:
     """The condition that a hit comes after a place, and its parameters."""
-    if after is None:
-        return "1 = 1", []
     if recent:
-        return "position < ?", [after.position]
+        return "position < ?", [place.position]
     return "(length > ? OR (length = ? AND position < ?))", [
-        after.length,
-        after.length,
-        after.position,
+        place.length,
+        place.length,
+        place.position,
     ]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from storage.engine import Matching
+
 BUSY_SECONDS = 10
 
 
@@ -53,12 +55,14 @@ class SqliteEngine:
         """A key of whole numbers is the row's own address when SQLite reads INTEGER."""
         return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
 
-    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> Matching:
         """Between quotes nothing is a part of FTS5's query language."""
-        query = " ".join(f'"{word}"{"*" if is_prefix else ""}' for word, is_prefix in words)
-        return (
-            "t.position IN (SELECT rowid FROM search_index WHERE search_index MATCH ?)",
-            query,
+        return Matching(
+            # FTS5 goes along its own rowid only; SQLite does not know that t.position is the same.
+            tables="search_index i CROSS JOIN search_texts t ON t.position = i.rowid",
+            position="i.rowid",
+            condition="search_index MATCH ?",
+            parameter=" ".join(f'"{word}"{"*" if is_prefix else ""}' for word, is_prefix in words),
         )
 
     def is_lost(self, error: Exception, connection: sqlite3.Connection) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from storage.engine import Engine
+from storage.engine import Engine, Matching
 from storage.stream import Change
 
 Row = tuple[Any, ...]
@@ -69,8 +69,8 @@ class Transaction:
             rows += self.all(sql.replace("??", marks), *portion, *params)
         return rows
 
-    def found_by(self, words: Sequence[tuple[str, bool]]) -> tuple[str, str]:
-        """The condition that rows of ``search_texts t`` have all these words, and its parameter.
+    def found_by(self, words: Sequence[tuple[str, bool]]) -> Matching:
+        """How to find the rows of ``search_texts t`` that have all these words.
 
         A word comes with whether it may be only the beginning of one; it holds letters and digits.
         """

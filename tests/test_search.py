@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from homeserver.search.page import estimate
+from storage import search as search_texts
+from storage.search import Extent
 from tests.search_case import Answer, SearchCase, ids, search
 
 
@@ -237,12 +240,70 @@ class PagesTest(SearchCase):
         self.assertNotIn("next_batch", whole)
         self.assertNotIn("next_batch", whole["groups"]["sender"][self.bob.id])
 
+    async def test_frequent_words_are_counted_and_ranked_up_to_a_bound(self) -> None:
+        self.patch(search_texts, "WINDOW", 7)
+        said = self.said["all", ""][::-1]
+        for order_by in ("recent", "rank"):
+            pages = await self.pages(order_by=order_by)
+            seen = [event_id for page in pages for event_id in ids(page)]
+            self.assertEqual(len(seen), len(set(seen)))
+            # What was written since is found as well, and what was changed no more.
+            self.assertLessEqual(set(said[:-1]), set(seen))
+            self.assertEqual({len(page["results"]) for page in pages[:-1]}, {4})
+            # How many there are is no longer known, but it is the same on all pages.
+            [count] = {page["count"] for page in pages}
+            self.assertGreater(count, 7)
+            if order_by == "rank":
+                ranks = [each["rank"] for page in pages for each in page["results"]]
+                self.assertEqual(ranks[:7], sorted(ranks[:7], reverse=True))
+                older = [event_id for event_id in seen[7:] if event_id in said]
+                self.assertEqual(older, [event_id for event_id in said if event_id in older])
+        # All that Bob wrote before is beyond the bound, and is found in his group nevertheless.
+        for who, room in [*[(self.alice, self.street)] * 8, (self.bob, self.garden)]:
+            await who.say(room, "bean")
+        groupings = {"group_by": [{"key": "room_id"}, {"key": "sender"}]}
+        for order_by in ("recent", "rank"):
+            answer = await search(
+                self.bob, "bean", filter={"limit": 6}, groupings=groupings, order_by=order_by
+            )
+            for key, groups in answer["groups"].items():
+                for value, group in groups.items():
+                    together, batch = list(group["results"]), group["next_batch"]
+                    while batch:
+                        more = await search(
+                            self.bob, "bean", next_batch=batch, order_by=order_by,
+                            filter={"limit": 4}, groupings=groupings,
+                        )  # fmt: skip
+                        together += ids(more)
+                        batch = more.get("next_batch")
+                    self.assertEqual(len(together), len(set(together)))
+                    self.assertLessEqual(set(self.said[key, value][1:]), set(together))
+
+    async def test_what_is_not_counted_is_taken_to_be_as_frequent(self) -> None:
+        self.assertEqual(estimate(Extent(9, 0), 1000), 9)
+        self.assertEqual(estimate(Extent(2000, 75_000), 100_000), 8000)
+        self.assertEqual(estimate(Extent(2000, 10**18), 1), 2000)
+
     async def test_tokens_of_nobody_are_refused(self) -> None:
         body = {"search_categories": {"room_events": {"search_term": "bean"}}}
-        for token in ("x", "1_2", "1_2_3_", "1_2_3_color_red", "-1_2_3", f"1_2_{2**63}", "1_2_٣"):
+        for token in (
+            "x",
+            "1_2",
+            "1_2_3_",
+            "1_2_3",
+            "1_2_3_4_5_color_red",
+            "-1_2_3_4_5",
+            f"1_2_3_4_{2**63}",
+            "1_2_3_4_٣",
+        ):
             code, answer = await self.bob.call("POST", "/search", body, query={"next_batch": token})
             self.assertEqual((code, answer["errcode"]), (400, "M_INVALID_PARAM"), token)
-        for token in ("9" * 18 + "_1_1", f"{'9' * 18}_0_99_room_id_!no:where", "9_9_9_sender_x"):
+        for token in (
+            "9" * 18 + "_1_0_1_1",
+            f"{2**59}_{10**9 - 1}_{2**59}_{2**59}_{2**59}",
+            "9_9_0_0_9_room_id_!no:where",
+            "9_9_9_9_9_sender_x",
+        ):
             code, _ = await self.bob.call("POST", "/search", body, query={"next_batch": token})
             self.assertEqual(code, 200, token)
 

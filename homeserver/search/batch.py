@@ -5,10 +5,11 @@ import re
 from attrs import frozen
 
 from schema.errors import InvalidParam
-from storage.search import Place
+from storage.search import Extent, Place
 
 _TOKEN = re.compile(
-    r"(?P<upto>[0-9]{1,18})_(?P<length>[0-9]{1,18})_(?P<position>[0-9]{1,18})"
+    r"(?P<upto>[0-9]{1,18})_(?P<count>[0-9]{1,9})_(?P<first>[0-9]{1,18})"
+    r"_(?P<length>[0-9]{1,18})_(?P<position>[0-9]{1,18})"
     r"(?:_(?P<key>room_id|sender)_(?P<value>.{1,255}))?",
 )
 
@@ -23,18 +24,27 @@ class Group:
 
 @frozen
 class Batch:
-    """What comes after a place: ``<upto>_<length>_<position>``; in a group ``_<key>_<value>`` more.
+    """What comes after a place: five numbers; in a group ``_<key>_<value>`` more.
 
-    Every page shows the same moment, ``upto`` on the stream, so that nothing moves from one page
-    to another meanwhile.
+    Every page shows the same moment, ``upto`` on the stream, and ranks the same part of what there
+    is, so that nothing moves from one page to another meanwhile.
     """
 
     upto: int
+    extent: Extent
+    """Of everything, in a group as well."""
     place: Place
     group: Group | None = None
 
     def __str__(self) -> str:
-        text = f"{self.upto}_{self.place.length}_{self.place.position}"
+        numbers = (
+            self.upto,
+            self.extent.count,
+            self.extent.first,
+            self.place.length,
+            self.place.position,
+        )
+        text = "_".join(map(str, numbers))
         return text if self.group is None else f"{text}_{self.group.key}_{self.group.value}"
 
     @classmethod
@@ -43,6 +53,7 @@ class Batch:
         match = _TOKEN.fullmatch(text)
         if match is None:
             raise InvalidParam(f"{text[:80]!r} is not a token of a search")
+        extent = Extent(int(match["count"]), int(match["first"]))
         place = Place(int(match["length"]), int(match["position"]))
         group = None if match["key"] is None else Group(match["key"], match["value"])
-        return cls(int(match["upto"]), place, group)
+        return cls(int(match["upto"]), extent, place, group)

@@ -10,7 +10,7 @@ from homeserver.search.wish import Surroundings, Wish
 from homeserver.sync.timeline import limit_of
 from storage import events, search
 from storage.events import Event
-from storage.search import Hit, Place, Query
+from storage.search import Extent, Hit, Place, Query
 from storage.transaction import Transaction
 
 MAX_PAGE = 50
@@ -41,29 +41,50 @@ class Page:
 
     results: Sequence[Result] = ()
     count: int = 0
-    """How many there are on all pages."""
+    """How many there are on all pages, or about how many."""
     next_batch: Batch | None = None
     more_of: Mapping[Group, Batch] = {}
-    """What comes next in those groups that have more."""
+    """What comes next in those groups that have more, or may have."""
 
 
 def read(
     txn: Transaction, query: Query, wish: Wish, batch: Batch | None, sights: Mapping[str, Sight]
 ) -> Page:
     """The first page, or what comes next after it."""
-    place, group = (None, None) if batch is None else (batch.place, batch.group)
     limit = max(1, min(limit_of(wish.wanted), MAX_PAGE))
-    hits, count = search.find(txn, query, recent=wish.recent, after=place, limit=limit + 1)
-    results = _with_events(txn, hits[:limit], wish.surroundings, sights)
+    if batch is None:
+        hits, extent = search.find(txn, query, recent=wish.recent, limit=limit + 1)
+    else:
+        extent = batch.extent
+        hits = search.find_after(
+            txn, query, batch.place, extent, recent=wish.recent, limit=limit + 1
+        )
+    shown = hits[:limit]
+    results = _with_events(txn, shown, wish.surroundings, sights)
+    count = estimate(extent, query.upto)
     if len(hits) <= limit:
         return Page(results, count)
-    last = Place(hits[limit - 1].length, hits[limit - 1].position)
+    place = Place(shown[-1].length, shown[-1].position)
     more_of = {}
     if wish.group_by:
-        for room_id, sender in search.find_groups(txn, query, recent=wish.recent, after=last):
+        # Of a frequent word, whoever has a hit on this page is taken to have more of them.
+        behind = (
+            [(hit.room_id, hit.sender) for hit in shown]
+            if extent.first
+            else search.find_groups(txn, query, place, recent=wish.recent)
+        )
+        for room_id, sender in behind:
             for each in (Group("room_id", room_id), Group("sender", sender)):
-                more_of[each] = Batch(query.upto, last, each)
-    return Page(results, count, Batch(query.upto, last, group), more_of)
+                more_of[each] = Batch(query.upto, extent, place, each)
+    group = None if batch is None else batch.group
+    return Page(results, count, Batch(query.upto, extent, place, group), more_of)
+
+
+def estimate(extent: Extent, upto: int) -> int:
+    """How many hits there are, if what was not counted is as frequent as what was."""
+    if extent.first == 0:
+        return extent.count
+    return extent.count * upto // max(1, upto - extent.first)
 
 
 def around(sight: Sight, seq: int, before: int, after: int) -> tuple[list[int], list[int]]:

@@ -30,8 +30,9 @@ class Search:
     """Client-server API, "Server Side Search".
 
     The rank of a hit is the part of its words that was looked for: it does not change when more is
-    written, so pages stay what they are. Conversations that somebody hides are searched as well:
-    that is how one finds them again.
+    written, so pages stay what they are. Of a frequent word only the newest hits are ranked, and
+    how many there are is estimated, as ``count`` may be. Conversations that somebody hides are
+    searched as well: that is how one finds them again.
     """
 
     store: Store

@@ -17,6 +17,7 @@ from benchmarks.scenarios import (
     search,
     send,
     send_one,
+    size,
     start,
 )
 
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, Scenario] = {
         join,
         media,
         start,
+        size,
         growth,
         limit,
         ceiling,
@@ -61,6 +63,7 @@ PLANS = {
 1 idle
 1 initial-sync
 1 start
+1 size
 """,
     # Smaller where Synapse would take minutes.
     "beside": """
@@ -80,6 +83,7 @@ PLANS = {
 1 idle
 1 initial-sync
 1 start
+1 size
 """,
     # Proves that every scenario works; the figures mean nothing.
     "smoke": """
@@ -96,6 +100,7 @@ PLANS = {
 1 idle --users 10 --family 5 --seconds 1 --timeout 1000 --events 20
 1 initial-sync --rooms 4 --members 4 --events 30 --missed 120 --hot-rooms 2 --cold
 1 start --times 1 --idle 1 --events 40
+1 size --messages 40 --members 3
 1 growth --people 3,6 --messages 20,40 --repeat 5
 1 limit --total 40 --one 20 --members 5 --events 3 --interval 0.2 --users 10 --seconds 1
 """,

@@ -29,7 +29,7 @@ class Process:
         database: str | None = None,
     ) -> None:
         self._command = command
-        self._folder = folder
+        self.folder = folder
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self.url = url
@@ -54,7 +54,7 @@ class Process:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
-                cwd=self._folder,
+                cwd=self.folder,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -17,13 +17,16 @@ MAIN = "main"
 JOINED = ""
 """The thread of a place that stands for the whole room."""
 
-# What every event counts for one person, after their place in ``floor``. Takes the person twice.
-_COUNTED = (
+# What every event counts for one person, after their place in ``floor``: the usual, and then what
+# differs from it. The latter takes the person twice.
+_USUAL = (
     " SELECT e.room_id, e.seq, e.position, 1 AS notify, e.verdict / 2 AS highlight,"
     " CASE WHEN e.rel_type = 'm.thread' AND e.relates_to LIKE '$%' THEN e.relates_to"
     " ELSE 'main' END AS thread_id"
     " FROM floor f JOIN events e ON e.room_id = f.room_id AND e.seq > f.seq AND e.verdict > 0"
     " WHERE f.is_joined = 1"
+)
+_DIFFERENT = (
     " UNION ALL SELECT d.room_id, d.seq, d.position, d.verdict % 2 - d.usual % 2,"
     " d.verdict / 2 - d.usual / 2, d.thread_id"
     " FROM floor f JOIN push_differences d ON d.room_id = f.room_id AND d.seq > f.seq"
@@ -293,7 +296,7 @@ def unread(
         )
     rows = txn.among(
         f"WITH {_PLACES}, floor AS (SELECT room_id, seq, 1 AS is_joined FROM place"
-        f" WHERE thread_id = ''), counted AS ({_COUNTED})"
+        f" WHERE thread_id = ''), counted AS ({_USUAL}{_DIFFERENT})"
         " SELECT c.room_id, c.thread_id, SUM(c.notify), SUM(c.highlight), MAX(c.seq)"
         " FROM counted c LEFT JOIN place t ON t.room_id = c.room_id AND t.thread_id = c.thread_id"
         f" WHERE c.seq > COALESCE(t.seq, 0){others} GROUP BY c.room_id, c.thread_id",
@@ -312,33 +315,43 @@ def notified(
     txn: Transaction,
     user_id: str,
     ignored: Collection[str],
+    after: int,
     before: int,
     limit: int,
     *,
     highlights: bool,
 ) -> list[Notified]:
-    """The newest events before a position of which a person was notified, newest first.
+    """The newest events between two positions of which a person was notified, newest first.
 
     Of the rooms that they are in since they joined, and the invitations that they have; without
     what ``ignored`` people have sent.
     """
     rows = txn.all(
-        "WITH floor AS (SELECT m.room_id, p.seq, 1 AS is_joined FROM members m"
+        "WITH joined AS (SELECT m.room_id, p.seq FROM members m"
         " JOIN push_places p ON p.user_id = m.user_id AND p.room_id = m.room_id"
-        " AND p.thread_id = '' WHERE m.user_id = ? AND m.membership = 'join'"
+        " AND p.thread_id = '' WHERE m.user_id = ? AND m.membership = 'join'),"
+        # From the newest event back to the first position: nobody pays for what was before it.
+        " floor AS (SELECT room_id, MAX(seq) AS seq, 1 AS is_joined FROM (SELECT room_id, seq"
+        " FROM joined UNION ALL SELECT j.room_id, (SELECT e.seq FROM events e"
+        " WHERE e.room_id = j.room_id AND e.position <= ? ORDER BY e.seq DESC LIMIT 1)"
+        " FROM joined j) AS every_floor GROUP BY room_id"
         " UNION ALL SELECT m.room_id, m.seq - 1, 0 FROM members m"
-        f" WHERE m.user_id = ? AND m.membership = 'invite'), counted AS ({_COUNTED}),"
+        " WHERE m.user_id = ? AND m.membership = 'invite'),"
+        f" counted AS ({_USUAL} AND e.position < ?{_DIFFERENT}),"
         " found AS (SELECT position, thread_id, SUM(highlight) AS highlight FROM counted"
-        " WHERE position < ? GROUP BY position, thread_id"
+        " WHERE position > ? AND position < ? GROUP BY position, thread_id"
         " HAVING SUM(notify) > 0 AND SUM(highlight) >= ?)"
         " SELECT f.position, e.event_id, f.thread_id, f.highlight FROM found f"
         " JOIN events e ON e.position = f.position"
         f" WHERE e.sender NOT IN ({_marks([user_id, *ignored])})"
         " ORDER BY f.position DESC LIMIT ?",
         user_id,
+        after,
+        user_id,
+        before,
         user_id,
         user_id,
-        user_id,
+        after,
         before,
         int(highlights),
         user_id,

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import twisted
 
 from benchmarks.replay import Line
+from storage import push
 from tests.support import WireTest
 from tests.test_query_budgets import BUDGETS
 
@@ -116,6 +117,25 @@ class CallBudgets(WireTest):
         for _ in range(300):
             await self.say()
         self.assertLess(await self.steps(self.say), short + 10)
+
+    async def test_nobody_pays_for_what_they_were_told_of_long_ago(self) -> None:
+        if self.hearth.app.storage.store._engine.name != "sqlite":
+            raise SkipTest("Only SQLite counts its steps")
+        store, bob = self.hearth.app.storage.store, self.others[0]
+        await self.say()
+
+        async def found() -> None:
+            def work(txn: Any) -> None:
+                now = push.stream_position(txn)
+                told = push.notified(txn, bob.id, [], now - 1, now + 1, 5, highlights=False)
+                self.assertEqual(len(told), 1)
+
+            await store.write(work)
+
+        short = await self.steps(found)
+        for _ in range(300):
+            await self.say()
+        self.assertLess(await self.steps(found), short + 30)
 
     async def steps(self, operation: Any) -> float:
         """How many steps SQLite takes for the writes of one ``operation``, in tens."""

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import DeferredList, ensureDeferred
 
+from homeserver.push import notifications
 from homeserver.push.conditions import Addressed, PushEvent, RoomFacts
 from homeserver.push.evaluate import Case
 from homeserver.push.rules import Ruleset
@@ -283,6 +284,30 @@ class NotificationsTest(WireTest):
         self.assertEqual((await alice.ask("GET", "/notifications"))["notifications"], [])
         code, answer = await bob.call("GET", "/notifications", query={"from": "x"})
         self.assertEqual((code, answer["errcode"]), (400, "M_INVALID_PARAM"))
+
+    async def test_what_came_long_ago_stands_on_the_same_page(self) -> None:
+        self.patch(notifications, "NEAR", 6)
+        hearth = await self.server()
+        alice, bob = await hearth.people("alice", "bob")
+        street = await alice.create_room(preset="public_chat")
+        garden = await alice.create_room(preset="public_chat")
+        await alice.say(street, "before Bob was there")
+        for room in (street, garden):
+            await bob.join(room)
+        said = [await alice.say((street, garden)[n % 2], f"{n}") for n in range(9)]
+        for _ in range(4):
+            await bob.say(street, "nobody tells me what I say")
+        for limit in (1, 3, 20):
+            seen: list[str] = []
+            query: dict[str, Any] = {"limit": limit}
+            while True:
+                page = await bob.ask("GET", "/notifications", query=query)
+                seen += [each["event"]["event_id"] for each in page["notifications"]]
+                if "next_token" not in page:
+                    break
+                self.assertEqual(len(page["notifications"]), limit)
+                query["from"] = page["next_token"]
+            self.assertEqual(seen, said[::-1])
 
 
 class PushersTest(WireTest):

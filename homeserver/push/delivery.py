@@ -364,8 +364,8 @@ def _read(
     stored = pushers.of_person(txn, user_id)
     position = push.stream_position(txn)
     since = min((each.since for each in stored), default=position)
-    found = push.notified(txn, user_id, ignored, position + 1, MOST_DUE, highlights=False)
-    missed = [each for each in found[::-1] if each.position > since]
+    found = push.notified(txn, user_id, ignored, since, position + 1, MOST_DUE, highlights=False)
+    missed = found[::-1]
     sent = events.find_many(txn, [each.event_id for each in missed])
     due = [Due(sent[each.event_id], each.thread_id, bool(each.highlight)) for each in missed]
     return stored, due, position

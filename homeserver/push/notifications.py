@@ -16,6 +16,9 @@ from storage.push import JOINED, Notified
 from storage.store import Store
 from storage.transaction import Transaction
 
+NEAR = 10_000
+"""Positions: a page is looked for among so many first, and only then in all that ever was."""
+
 
 @frozen
 class Notifications:
@@ -35,9 +38,13 @@ class Notifications:
         ignored = self.ignored.of(viewer.user_id)
 
         def read(txn: Transaction) -> tuple[list[Notified], dict[str, Event], _Places]:
-            found = push.notified(
-                txn, viewer.user_id, ignored, before, limit + 1, highlights=highlights
-            )
+            end = min(before, push.stream_position(txn) + 1)
+            for after in (end - NEAR, 0):
+                found = push.notified(
+                    txn, viewer.user_id, ignored, after, end, limit + 1, highlights=highlights
+                )
+                if len(found) > limit or after <= 0:
+                    break
             sent = events.find_many(txn, [each.event_id for each in found])
             rooms = {event.room_id for event in sent.values()}
             return found, sent, _Places(push.places(txn, viewer.user_id, rooms))

@@ -16,6 +16,7 @@ from schema.errors import (
     Forbidden,
     InvalidParam,
     MissingParam,
+    NobodysThreepid,
     NotFound,
     UserDeactivated,
     UserInUse,
@@ -150,7 +151,7 @@ class Accounts:
         Nobody's address gives a name that nobody has, so that it fails as a wrong name does.
 
         Raises:
-            Forbidden: a kind of identifier that nobody has here.
+            NobodysThreepid: a kind of identifier that nobody has here.
             InvalidParam: not an identifier at all.
         """
         address = _email_in(proof)
@@ -182,15 +183,21 @@ class Accounts:
     async def password_stage(self, user_id: str | None, auth: Mapping[str, Any]) -> None:
         """The stage ``m.login.password``: ``user_id`` must give their own password.
 
+        An address that is not theirs is refused alike whether somebody has it, and at once
+        ("Password-based": 403 where nobody does).
+
         Raises:
             Forbidden: it is wrong, or somebody else's.
+            NobodysThreepid: the address, or phone number, is not one of theirs.
             MissingParam: there is no password.
-            InvalidParam: the identifier is of a kind that nobody has here.
+            InvalidParam: the identifier is none that is known here.
         """
         password = auth.get("password")
         if not isinstance(password, str):
             raise MissingParam("The password is missing: `auth.password`")
         name = await self.name_in(auth)
+        if _email_in(auth) is not None and name != user_id:
+            raise NobodysThreepid("This is no address of the account that you are logged in with")
         if user_id is None or await self.authenticate(name or user_id, password) != user_id:
             raise Forbidden("This needs the password of the account that you are logged in with")
 
@@ -291,7 +298,7 @@ def _email_in(proof: Mapping[str, Any]) -> str | None:
     if not isinstance(identifier, dict) or identifier.get("type") != "m.id.thirdparty":
         return None
     if identifier.get("medium") != "email":
-        raise Forbidden("Nobody here has a phone number; use the user name")
+        raise NobodysThreepid("Nobody here has a phone number; use the user name")
     address = identifier.get("address")
     if not isinstance(address, str):
         raise InvalidParam("The e-mail address is missing: `identifier.address`")
@@ -305,7 +312,7 @@ def _name_in(proof: Mapping[str, Any]) -> str | None:
     if not isinstance(identifier, dict):
         raise InvalidParam("`identifier` must be an object")
     if identifier.get("type") == "m.id.phone":
-        raise Forbidden("Nobody here has a phone number; use the user name")
+        raise NobodysThreepid("Nobody here has a phone number; use the user name")
     if identifier.get("type") != "m.id.user":
         raise InvalidParam("This type of identifier is not known here; use `m.id.user`")
     name = identifier.get("user")

@@ -32,6 +32,12 @@ class Forbidden(MatrixError):
     errcode, status = "M_FORBIDDEN", 403
 
 
+class NobodysThreepid(MatrixError):
+    """Somebody is identified by an address that is not theirs; no step of authentication."""
+
+    errcode, status = "M_FORBIDDEN", 403
+
+
 class InviteBlocked(MatrixError):
     errcode, status = "M_INVITE_BLOCKED", 403
 

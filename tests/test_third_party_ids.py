@@ -114,12 +114,37 @@ class AddingTest(EmailCase):
         identifier = {"type": "m.id.thirdparty", "medium": "email", "address": "ANN@home.example"}
         auth = {"type": PASSWORD, "identifier": identifier, "password": OLD_PASSWORD}
         await ann.ask("POST", "/delete_devices", {"devices": [], "auth": auth})
-        auth["identifier"] = {**identifier, "address": "ben@home.example"}
-        code, _ = await ann.call("POST", "/delete_devices", {"devices": [], "auth": auth})
-        self.assertEqual(code, 401)
         old_way = {"type": PASSWORD, "medium": "email", "address": "ann@home.example"}
         code, answer = await hearth.call("POST", "/login", {**old_way, "password": OLD_PASSWORD})
         self.assertEqual((code, answer["user_id"]), (200, ann.id))
+
+    async def test_to_prove_oneself_by_an_address_it_has_to_be_ones_own(self) -> None:
+        hearth, _ = await self.begin()
+        ann = await self.person_with("ann", "ann@home.example")
+        await self.person_with("ben", "ben@home.example")
+        address = {"type": "m.id.thirdparty", "medium": "email"}
+        refusals = []
+        for identifier in (
+            {**address, "address": "nobody@home.example"},
+            {**address, "address": "ben@home.example"},
+            {**address, "medium": "msisdn", "address": "447700900123"},
+            {"type": "m.id.phone", "country": "GB", "phone": "07700900123"},
+        ):
+            auth = {"type": PASSWORD, "identifier": identifier, "password": OLD_PASSWORD}
+            body = {"devices": [], "auth": auth}
+            code, answer = await ann.call("POST", "/delete_devices", body)
+            self.assertEqual((code, answer["errcode"]), (403, "M_FORBIDDEN"), identifier)
+            self.assertNotIn("flows", answer)
+            refusals.append(answer)
+        # Nobody learns whose addresses are known here.
+        self.assertEqual(refusals[0], refusals[1])
+        # One's own is the right one; then the password may be wrong, and is asked for again.
+        identifier = {**address, "address": "ann@home.example"}
+        auth = {"type": PASSWORD, "identifier": identifier, "password": "a wrong guess"}
+        code, answer = await ann.call("POST", "/delete_devices", {"devices": [], "auth": auth})
+        self.assertEqual((code, answer["errcode"]), (401, "M_FORBIDDEN"))
+        auth["session"], auth["password"] = answer["session"], OLD_PASSWORD
+        await ann.ask("POST", "/delete_devices", {"devices": [], "auth": auth})
 
     async def test_an_address_belongs_to_one_account_whoever_was_first(self) -> None:
         hearth, post = await self.begin()

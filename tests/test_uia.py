@@ -52,7 +52,7 @@ class InteractiveAuthTest(WireTest):
             {"type": PASSWORD},
             {"type": PASSWORD, "password": 5},
             {"type": PASSWORD, "password": "x", "identifier": 5},
-            {"type": PASSWORD, "password": "x", "identifier": {"type": "m.id.phone"}},
+            {"type": PASSWORD, "password": "x", "identifier": {"type": "m.id.odd"}},
             {"type": PASSWORD, "password": "x", "user": "\0"},
             {"type": PASSWORD, "password": "x" * 10_000},
             {"type": "m.login.sso"},

@@ -23,10 +23,15 @@ from schema.ids import server_name
 
 KINDS = ("direct", "self", "group", "family", "space")
 _opaque = re.compile(r"[0-9A-Za-z._~-]{1,255}").fullmatch
+_relay = re.compile(
+    r"turns?:(?:[0-9A-Za-z.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    r"(?:\?transport=(?:udp|tcp))?"
+).fullmatch
 _language = re.compile(r"[A-Za-z]{2,3}(?:[-_][0-9A-Za-z]{1,8}){0,5}").fullmatch
 LONGEST_SERVER_NAME = 230
 """So that ids have room for names."""
 LONGEST_PREVIEW = 60
+SHORTEST_CALL = 60
 
 
 @frozen
@@ -170,6 +175,22 @@ class Previews:
 
 
 @frozen
+class TurnSettings:
+    uris: list[str] = setting(
+        [],
+        "Where the relay is, such as coturn: turn:turn.example.org?transport=udp, turns: with TLS;"
+        " without any, calls only work between phones that reach each other.",
+    )
+    secret_variable: str | None = setting(
+        None, "The environment variable with the secret that the relay knows (static-auth-secret)."
+    )
+    secret_file: str | None = setting(
+        None, "A file with that secret instead; relative to this file."
+    )
+    lifetime_seconds: int = setting(86_400, "How long the credentials of a call are good.")
+
+
+@frozen
 class Metrics:
     listen: str | None = setting(
         "127.0.0.1:9008", "Where Prometheus reads, host:port; null switches it off."
@@ -211,6 +232,7 @@ class Config:
         Email, "E-mail: addresses that people prove, new passwords for who forgot theirs."
     )
     previews: Previews = section(Previews, "Previews of links.")
+    turn: TurnSettings = section(TurnSettings, "The relay for calls.")
     metrics: Metrics = section(Metrics, "Numbers for Prometheus.")
     allow_private_addresses: list[str] = setting(
         [],
@@ -301,6 +323,7 @@ def _check(config: Config, reader: Reader) -> None:
     for key in ("allow", "deny"):
         if not all(is_host_name(host_name(host)) for host in getattr(config.previews, key)):
             refuse(f"previews.{key}", "must be a list of host names, without schemes and paths")
+    _check_turn(config, reader)
     if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
         refuse("metrics.listen", "must be host:port, unix:/path or null")
     try:
@@ -354,6 +377,18 @@ def _check_email(config: Config, reader: Reader) -> None:
     ):
         if name is not None and not config.beside(name).is_file():
             refuse(key, f"names a file that is not there: {config.beside(name)}")
+
+
+def _check_turn(config: Config, reader: Reader) -> None:
+    turn, refuse = config.turn, reader.refuse
+    if not all(map(_relay, turn.uris)):
+        refuse("turn.uris", "must be a list, each turn:host:port?transport=udp, or turns:")
+    if turn.uris and (turn.secret_variable is None) == (turn.secret_file is None):
+        refuse("turn.uris", "need either turn.secret_variable or turn.secret_file")
+    if turn.secret_file is not None and not config.beside(turn.secret_file).is_file():
+        refuse("turn.secret_file", f"names a file that is not there: {turn.secret_file}")
+    if turn.lifetime_seconds < SHORTEST_CALL:
+        refuse("turn.lifetime_seconds", f"must be at least {SHORTEST_CALL}")
 
 
 def _is_sender(text: str) -> bool:

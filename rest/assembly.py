@@ -56,6 +56,7 @@ from rest.sync import SyncApi
 from rest.third_party_ids import ThirdPartyIdsApi
 from rest.timestamps import TimestampsApi
 from rest.to_device import ToDeviceApi
+from rest.turn import TurnApi
 from rest.upgrade import UpgradeApi
 
 
@@ -138,6 +139,7 @@ def routes(
         KeyBackupApi(encryption.backups),
         ToDeviceApi(encryption.to_device),
         BridgesApi(bridges.ping, rooms.directory, bridges.third_party, ours),
+        TurnApi(people.turn),
         NotOfferedApi(),
         MediaApi(repository.media, config.media.max_upload_bytes),
         PreviewsApi(repository.previews),

@@ -11,20 +11,18 @@ _Handler = Callable[[Call], Awaitable[dict[str, Any]]]
 
 
 class NotOfferedApi:
-    """Single sign-on, calls through a relay, policy servers."""
+    """Single sign-on, policy servers."""
 
     def routes(self) -> list[Route]:
         """The routes of this feature."""
         single_sign_on = _refusal(
             Unrecognized, "This server has no single sign-on: log in with your password"
         )
-        calls = _refusal(NotFound, "This server has no TURN server: calls go without a relay")
         policy = _refusal(NotFound, "This server is no policy server")
         sso = f"{_V3}/login/sso/redirect"
         return [
             Route("GET", sso, single_sign_on, Access.PUBLIC),
             Route("GET", sso + "/{idp_id}", single_sign_on, Access.PUBLIC),
-            Route("GET", f"{_V3}/voip/turnServer", calls),
             Route("GET", "/.well-known/matrix/policy_server", policy, Access.PUBLIC),
         ]
 

@@ -103,6 +103,16 @@ MISTAKES = [
     ("previews: {max_bytes: 0}", 1, "previews.max_bytes"),
     ("previews: {allow: ['https://example.org/']}", 1, "previews.allow"),
     ("previews: {deny: ['*']}", 1, "previews.deny"),
+    ("turn: {uris: ['stun:turn.example'], secret_variable: X}", 1, "turn.uris"),
+    ("turn: {uris: ['turn:turn.example:3478?transport=sctp']}", 1, "turn.uris"),
+    ("turn: {uris: ['turn:turn.example']}", 1, "turn.uris"),
+    (
+        "turn: {uris: ['turn:a.example'], secret_variable: X, secret_file: hearth.yaml}",
+        1,
+        "turn.uris",
+    ),
+    ("turn: {secret_file: not-there}", 1, "turn.secret_file"),
+    ("turn: {lifetime_seconds: 59}", 1, "turn.lifetime_seconds"),
     ("metrics: {listen: nonsense}", 1, "metrics.listen"),
     ("metrics: {token: 5}", 1, "metrics.token"),
     ("allow_private_addresses: ['10.0.0.0/99']", 1, "allow_private_addresses"),
@@ -160,6 +170,7 @@ class FileTest(TestCase):
             "metrics: {listen: null}",
             "email: {host: mail.example, port: 465, security: tls, sender: Elm <a@b.example>}",
             "email: {host: 10.0.0.1, sender: a@b.example, user: a, password_file: hearth.yaml}",
+            "turn: {uris: ['turns:[::1]:5349?transport=tcp', turn:a.b], secret_variable: X}",
             "registration: {email: required}\nemail: {host: mail.example, sender: a@b.example}",
         ):
             self.file.write_text(text)

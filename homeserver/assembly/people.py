@@ -6,6 +6,7 @@ from attrs import frozen
 
 from homeserver.accounts import AccountHooks, Accounts
 from homeserver.assembly.email import Email, assemble_email
+from homeserver.assembly.turn import assemble_turn
 from homeserver.bridges.services import Services
 from homeserver.clock import random_token, system_clock
 from homeserver.config import Config
@@ -25,6 +26,7 @@ from homeserver.shared_secret import SharedSecret
 from homeserver.sign_up import SignUp, sign_up_flows
 from homeserver.terms import Terms
 from homeserver.third_party_ids import ThirdPartyIds
+from homeserver.turn import Turn
 from homeserver.uia import (
     DUMMY,
     EMAIL,
@@ -55,6 +57,7 @@ class People:
     tokens: RegistrationTokens
     login_tokens: LoginTokens
     openid: OpenId
+    turn: Turn | None
     third_party_ids: ThirdPartyIds
     email: Email | None
     email_proofs: EmailProofs | None
@@ -150,6 +153,7 @@ def assemble_people(
         tokens,
         login_tokens,
         OpenId(system_clock, random_token),
+        assemble_turn(config),
         third_party_ids,
         email,
         proofs,

@@ -4,32 +4,28 @@ The first start writes the file with every setting and its default. Unknown keys
 stop the start with one sentence that names the line and the key (``settings`` reads the file).
 """
 
-import re
-from email.policy import EmailPolicy
-from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from typing import Literal
 
 from attrs import field, fields, frozen
 
 from federation_disabled.guard import Guard, is_host_name
 from homeserver.previews.hosts import host_name
 from homeserver.rooms.versions import VERSIONS
+from homeserver.setting_texts import (
+    is_database,
+    is_endpoint,
+    is_language,
+    is_opaque,
+    is_rate,
+    is_relay,
+    is_sender,
+    is_server_name,
+    split_url,
+)
 from homeserver.settings import Reader, needed, read_yaml, section, setting, written_out
-from schema.email_address import canonical
-from schema.errors import InvalidParam
-from schema.ids import server_name
 
 KINDS = ("direct", "self", "group", "family", "space")
-_opaque = re.compile(r"[0-9A-Za-z._~-]{1,255}").fullmatch
-_relay = re.compile(
-    r"turns?:(?:[0-9A-Za-z.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
-    r"(?:\?transport=(?:udp|tcp))?"
-).fullmatch
-_language = re.compile(r"[A-Za-z]{2,3}(?:[-_][0-9A-Za-z]{1,8}){0,5}").fullmatch
-LONGEST_SERVER_NAME = 230
-"""So that ids have room for names."""
 LONGEST_PREVIEW = 60
 SHORTEST_CALL = 60
 
@@ -278,16 +274,16 @@ def default_text(data_dir: str) -> str:
 def _check(config: Config, reader: Reader) -> None:
     """What the types cannot say."""
     refuse = reader.refuse
-    if not _is_server_name(config.server_name):
+    if not is_server_name(config.server_name):
         refuse("server_name", f"{config.server_name!r} is not a host name, with or without a port")
-    url = _split(config.public_url)
+    url = split_url(config.public_url)
     if url is None or url.scheme not in ("http", "https") or not url.hostname:
         refuse("public_url", "must be an address that begins with http:// or https://")
-    if not config.listen or not all(map(_is_endpoint, config.listen)):
+    if not config.listen or not all(map(is_endpoint, config.listen)):
         refuse("listen", "must be a list, each host:port or unix:/path")
-    if not _is_database(config.database):
+    if not is_database(config.database):
         refuse("database", "must be sqlite:FILE or postgresql://user:password@host:port/name")
-    redis = None if config.redis is None else _split(config.redis)
+    redis = None if config.redis is None else split_url(config.redis)
     if config.redis is not None and (redis is None or redis.scheme not in ("redis", "rediss")):
         refuse("redis", "must be redis://host:port/0 or null")
     secret = config.registration.shared_secret
@@ -296,7 +292,7 @@ def _check(config: Config, reader: Reader) -> None:
     _check_terms(config, reader)
     for attribute in fields(RateLimits):
         value = getattr(config.rate_limits, attribute.name)
-        if isinstance(value, list) and (len(value) != 2 or not all(map(_is_rate, value))):
+        if isinstance(value, list) and (len(value) != 2 or not all(map(is_rate, value))):
             refuse(f"rate_limits.{attribute.name}", "must be [per second, at once], both above 0")
     if config.rooms.default_version not in VERSIONS:
         refuse("rooms.default_version", f"must be one of {', '.join(VERSIONS)}")
@@ -324,7 +320,7 @@ def _check(config: Config, reader: Reader) -> None:
         if not all(is_host_name(host_name(host)) for host in getattr(config.previews, key)):
             refuse(f"previews.{key}", "must be a list of host names, without schemes and paths")
     _check_turn(config, reader)
-    if config.metrics.listen is not None and not _is_endpoint(config.metrics.listen):
+    if config.metrics.listen is not None and not is_endpoint(config.metrics.listen):
         refuse("metrics.listen", "must be host:port, unix:/path or null")
     try:
         Guard(config.allow_private_addresses)
@@ -337,11 +333,11 @@ def _check_terms(config: Config, reader: Reader) -> None:
     texts: set[tuple[str, str]] = set()
     for index, policy in enumerate(config.registration.terms):
         path = f"registration.terms[{index}]"
-        url = _split(policy.url)
+        url = split_url(policy.url)
         for key in ("id", "version"):
-            if not _opaque(getattr(policy, key)):
+            if not is_opaque(getattr(policy, key)):
                 reader.refuse(f"{path}.{key}", "must consist of 0-9 A-Z a-z . _ ~ -")
-        if not _language(policy.language):
+        if not is_language(policy.language):
             reader.refuse(f"{path}.language", "must be a code such as en or pt-BR")
         if url is None or url.scheme not in ("http", "https") or not url.hostname:
             reader.refuse(f"{path}.url", "must begin with https:// or http://")
@@ -362,7 +358,7 @@ def _check_email(config: Config, reader: Reader) -> None:
         refuse("email.host", "must be a host name or an address, without a port")
     if not 0 < email.port < 2**16:
         refuse("email.port", "must be between 1 and 65535")
-    if email.sender is None or not _is_sender(email.sender):
+    if email.sender is None or not is_sender(email.sender):
         refuse("email.sender", "must be an address such as Elm Street <hearth@example.org>")
     if email.password is not None and email.password_file is not None:
         refuse("email.password_file", "cannot be set beside email.password")
@@ -381,7 +377,7 @@ def _check_email(config: Config, reader: Reader) -> None:
 
 def _check_turn(config: Config, reader: Reader) -> None:
     turn, refuse = config.turn, reader.refuse
-    if not all(map(_relay, turn.uris)):
+    if not all(map(is_relay, turn.uris)):
         refuse("turn.uris", "must be a list, each turn:host:port?transport=udp, or turns:")
     if turn.uris and (turn.secret_variable is None) == (turn.secret_file is None):
         refuse("turn.uris", "need either turn.secret_variable or turn.secret_file")
@@ -389,48 +385,3 @@ def _check_turn(config: Config, reader: Reader) -> None:
         refuse("turn.secret_file", f"names a file that is not there: {turn.secret_file}")
     if turn.lifetime_seconds < SHORTEST_CALL:
         refuse("turn.lifetime_seconds", f"must be at least {SHORTEST_CALL}")
-
-
-def _is_sender(text: str) -> bool:
-    if not text.isprintable():
-        return False
-    header: Any = EmailPolicy().header_factory("From", text)
-    try:
-        addresses = [canonical(each.addr_spec) for each in header.addresses]
-    except InvalidParam:
-        return False
-    return len(addresses) == 1 and not header.defects
-
-
-def _is_server_name(name: str) -> bool:
-    try:
-        server_name(name)
-    except InvalidParam:
-        return False
-    return len(name) <= LONGEST_SERVER_NAME
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # is read, and refused, late
-    except ValueError:
-        return None
-    return parts
-
-
-def _is_database(address: str) -> bool:
-    if address.startswith("sqlite:"):
-        return address != "sqlite:"
-    return address.startswith(("postgresql://", "postgres://")) and _split(address) is not None
-
-
-def _is_endpoint(address: str) -> bool:
-    if address.startswith("unix:"):
-        return address.startswith("unix:/")
-    host, _, port = address.rpartition(":")
-    return bool(host) and port.isascii() and port.isdigit() and int(port) < 2**16
-
-
-def _is_rate(value: float) -> bool:
-    return isfinite(value) and value > 0

@@ -19,7 +19,7 @@ class LedgerTest(TestCase):
 
     def test_each_kind_of_rule_is_counted(self) -> None:
         ledger = self._ledger(
-            f"{PAGE}{RULE}  tests: [{TEST}]\n"
+            f"{PAGE}{RULE}  tests: [{TEST}, tests.clients.journeys.the_login_page]\n"
             "- {rule: It does more., level: SHOULD, missing: hard to see}\n"
             "- {rule: It federates., level: plain, not_offered: federation}\n"
         )
@@ -43,6 +43,7 @@ class LedgerTest(TestCase):
             PAGE + RULE + "  tests: []": "tests is a list",
             PAGE + RULE + f"  tests: [{TEST}_at_all]": "there is no test",
             PAGE + RULE + "  tests: [tests.support.Server.start]": "there is no test",
+            PAGE + RULE + "  tests: [tests.clients.journeys.two_people]": "there is no test",
             PAGE + RULE + "  tests: [tests.gone.Gone.test_gone]": "there is no test",
             PAGE + 2 * (RULE + "  missing: why\n"): "stands twice",
         }.items():

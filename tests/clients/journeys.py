@@ -112,6 +112,24 @@ async def a_later_device(town: Neighbourhood) -> None:
         await everybody_talks(room, [alice, bob])
 
 
+async def the_login_page(town: Neighbourhood) -> None:
+    """a device signs in on the server's own login page, as who opened it wants"""
+    alice, bob = await town.people(alice=(JS,), bob=(NIO,))
+    pad = cast(JsDevice, town.new_device(alice, JS))
+    query = {"device_id": "PAGE", "initial_device_display_name": "Alice's & Bob's pad"}
+    refused = await pad.sign_in_on_page("a wrong password", **query)
+    check(not refused["handedOver"], "the page hands over a login with a wrong password")
+    check("password is wrong" in refused["shown"], f"the page shows {refused['shown']!r}")
+
+    done = await pad.sign_in_on_page(PASSWORD, **query, refresh_token="true")
+    check(len(done["handedOver"]) == 1, f"the page hands over {len(done['handedOver'])} logins")
+    check("refresh_token" in done["handedOver"][0], "the page does not ask for a refresh token")
+    check("You are logged in" in done["shown"], f"the page shows {done['shown']!r}")
+    names = await pad.own_devices()
+    check(names.get("PAGE") == "Alice's & Bob's pad", f"the devices are {names}")
+    await everybody_talks(await room_of(town, [alice, bob]), [alice, bob])
+
+
 async def an_attachment(town: Neighbourhood) -> None:
     """an attachment is encrypted, uploaded, downloaded and decrypted"""
     alice, bob = await town.people(alice=(JS,), bob=(NIO,))
@@ -404,6 +422,7 @@ JOURNEYS: list[Journey] = [
     a_family_of_five,
     rooms_of_all_versions,
     a_later_device,
+    the_login_page,
     an_attachment,
     verification_on_nio,
     verification_on_js_sdk,

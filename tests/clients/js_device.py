@@ -102,6 +102,19 @@ class JsDevice(Device):
     async def sign_in(self, password: str) -> None:
         await self._begin("signIn", password)
 
+    async def sign_in_on_page(self, password: str, **query: str) -> dict[str, Any]:
+        """Sign in on the server's own page, opened with this query; what the page hands over, and
+        what it shows."""
+        done = await self.ask("signInOnPage", user=self.owner, password=password, query=query)
+        if done["handedOver"]:
+            self.user_id, self.device_id = done["userId"], done["deviceId"]
+        return dict(done)
+
+    async def own_devices(self) -> dict[str, str]:
+        """The names of the person's devices, by their ids."""
+        devices = await self.ask("ownDevices")
+        return {each["device_id"]: each.get("display_name", "") for each in devices}
+
     async def _begin(self, command: str, password: str) -> None:
         answer = await self.ask(command, user=self.owner, password=password)
         self.user_id, self.device_id = answer["userId"], answer["deviceId"]

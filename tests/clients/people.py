@@ -39,7 +39,7 @@ class Neighbourhood:
     async def person(self, name: str, *kinds: str) -> Person:
         """Register, and sign in on one device of each kind named."""
         person = Person(f"{name}.{self._story}")
-        await self._new_device(person, kinds[0]).register(PASSWORD)
+        await self.new_device(person, kinds[0]).register(PASSWORD)
         for kind in kinds[1:]:
             await self.sign_in(person, kind)
         return person
@@ -49,11 +49,12 @@ class Neighbourhood:
 
     async def sign_in(self, person: Person, kind: str) -> Device:
         """A further device of somebody who is registered."""
-        device = self._new_device(person, kind)
+        device = self.new_device(person, kind)
         await device.sign_in(PASSWORD)
         return device
 
-    def _new_device(self, person: Person, kind: str) -> NioDevice | JsDevice:
+    def new_device(self, person: Person, kind: str) -> NioDevice | JsDevice:
+        """A device that nobody has signed in on yet."""
         number = sum(device.owner == person.user for device in self.devices) + 1
         label = f"device {number}"
         device = (

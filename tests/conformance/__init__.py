@@ -14,7 +14,7 @@ A rule is one plain sentence in our own words, with the server as its subject. I
 or SHOULD where the text says so (in whatever case), and plain where it states what servers do. It
 then has exactly one of
 
-- ``tests``: each would fail if the rule were broken;
+- ``tests``: each would fail if the rule were broken; journeys of real clients count too;
 - ``missing``: no test yet; why, or what the server does instead;
 - ``not_offered``: this server leaves it out by design; the reason.
 

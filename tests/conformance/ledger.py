@@ -13,6 +13,7 @@ from attrs import frozen
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
+JOURNEYS = "tests.clients.journeys"
 LEVELS = ("MUST", "SHOULD", "plain")
 STATES = ("tests", "missing", "not_offered")
 
@@ -108,11 +109,14 @@ def _twice(rules: Iterable[Rule]) -> Iterator[str]:
 
 
 def is_test(name: Any) -> bool:
-    """Whether ``name`` is ``module.Class.test_method`` of a module under ``tests``."""
+    """Whether ``name`` is ``module.Class.test_method`` of a module under ``tests``, or
+    ``tests.clients.journeys.journey``."""
     if not isinstance(name, str):
         return False
-    module, _, rest = name.rpartition(".")[0].rpartition(".")
-    method = name.rpartition(".")[2]
+    outer, _, method = name.rpartition(".")
+    if outer == JOURNEYS:
+        return method in _journeys()
+    module, _, rest = outer.rpartition(".")
     return method.startswith("test_") and (rest, method) in _tests_of(module)
 
 
@@ -129,6 +133,18 @@ def _tests_of(module: str) -> frozenset[tuple[str, str]]:
         for inner in outer.body
         if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
     )
+
+
+@cache
+def _journeys() -> frozenset[str]:
+    """What real clients do: the names in the list of the journeys that run."""
+    file = ROOT / (JOURNEYS.replace(".", "/") + ".py")
+    lists = [
+        each.value.elts
+        for each in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.value, ast.List)
+    ]
+    return frozenset(each.id for found in lists for each in found if isinstance(each, ast.Name))
 
 
 def main(wanted: list[str]) -> int:

@@ -15,6 +15,7 @@ import {
 import { CryptoEvent, decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 import { RustBackupManager } from "matrix-js-sdk/lib/rust-crypto/backup.js";
+import { logInOnPage } from "./login_page.mjs";
 import { SAS, Verification } from "./verification.mjs";
 
 // COMPAT(node 20): matrix-js-sdk 43 wants a newer engine for the sake of this function.
@@ -93,6 +94,14 @@ class Device {
             initial_device_display_name: this.#name,
         });
         return this.#begin(answer);
+    }
+
+    async signInOnPage({ user, password, query }) {
+        const page = `${this.#baseUrl}/_matrix/static/client/login/`;
+        const done = await logInOnPage(`${page}?${new URLSearchParams(query)}`, user, password);
+        const [answer] = done.handedOver;
+        if (!answer) return done;
+        return { ...done, ...(await this.#begin(answer)) };
     }
 
     #client(session) {
@@ -377,6 +386,10 @@ class Device {
 
     async confirmSas() {
         await this.#verification.confirm();
+    }
+
+    async ownDevices() {
+        return (await this.client.getDevices()).devices;
     }
 
     // Key backup

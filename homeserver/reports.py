@@ -6,7 +6,8 @@ from attrs import evolve, frozen
 
 from homeserver.clock import Clock
 from homeserver.rooms.cache import RoomCache
-from homeserver.rooms.visibility import EVER, Visibility
+from homeserver.rooms.stretches import EVER
+from homeserver.rooms.visibility import Visibility
 from schema.errors import NotFound
 from storage import events, originals, reports, rooms
 from storage.events import Event

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from homeserver.rooms.visibility import EVER, Sight
+from homeserver.rooms.stretches import EVER
+from homeserver.rooms.visibility import Sight
 from homeserver.search.page import around
 from homeserver.search.words import MAX_TERMS, MAX_WORD, fold, highlights, terms_of, words_of
 

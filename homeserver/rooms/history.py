@@ -10,7 +10,8 @@ from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import Viewer, client_event
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.room import Room
-from homeserver.rooms.visibility import EVER, Sight, Visibility
+from homeserver.rooms.stretches import EVER
+from homeserver.rooms.visibility import Sight, Visibility
 from homeserver.sync.filters import RoomEventFilter
 from homeserver.sync.timeline import Timelines, allows
 from homeserver.sync.token import SyncToken, parse_room_token, room_token

@@ -17,7 +17,8 @@ from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
 from homeserver.rooms.client_events import Viewer, client_event
 from homeserver.rooms.room import Room
-from homeserver.rooms.visibility import EVER, Sight, Visibility
+from homeserver.rooms.stretches import EVER
+from homeserver.rooms.visibility import Sight, Visibility
 from homeserver.sync.token import SyncToken, parse_room_token, room_token
 from schema.errors import BadRequest, DuplicateAnnotation, Forbidden, NotFound
 from storage import events, relations

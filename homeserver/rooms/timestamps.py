@@ -3,7 +3,8 @@
 from attrs import frozen
 
 from homeserver.rooms.cache import RoomCache
-from homeserver.rooms.visibility import EVER, Sight, Visibility
+from homeserver.rooms.stretches import EVER
+from homeserver.rooms.visibility import Sight, Visibility
 from schema.errors import Forbidden, NotFound
 from storage.store import Store
 from storage.timestamps import Moment, moments_from, moments_upto

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from homeserver.ignored_people import IgnoredPeople
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
+from homeserver.rooms.stretches import EVER, Stretches, within
 from schema.errors import Forbidden
 from storage import events
 from storage.events import Event
@@ -41,7 +42,7 @@ class Sent(Protocol):
 class Sight:
     """The stretches of a room that somebody may see, and their membership along the way."""
 
-    stretches: tuple[tuple[int, int], ...]
+    stretches: Stretches
     """First and last number of each, in order."""
     steps: tuple[tuple[int, str], ...]
     """Number of an event, and the membership from it on; before the first one ``leave``."""
@@ -50,8 +51,7 @@ class Sight:
 
     def sees(self, seq: int) -> bool:
         """Whether the event with this number may be seen."""
-        index = bisect_right(self.stretches, (seq, EVER)) - 1
-        return index >= 0 and self.stretches[index][1] >= seq
+        return within(self.stretches, seq)
 
     def sees_some_of(self, first: int, last: int) -> bool:
         """Whether any event between these numbers, both included, may be seen."""
@@ -85,7 +85,6 @@ class Sight:
         return bool(self.stretches)
 
 
-EVER = 2**62
 MAX_KNOWN = 5_000
 _Latest = tuple[Event | None, Event | None]
 _NOTHING: Final = (None, Sight((), ()))

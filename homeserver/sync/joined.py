@@ -11,7 +11,8 @@ from homeserver.clock import Clock
 from homeserver.rooms.client_events import client_event, federation_event
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.room import Room
-from homeserver.rooms.visibility import EVER, Sight, Visibility
+from homeserver.rooms.stretches import EVER
+from homeserver.rooms.visibility import Sight, Visibility
 from homeserver.sync.lazy import LazyMembers
 from homeserver.sync.request import SyncRequest
 from homeserver.sync.timeline import Timeline, Timelines, allows

@@ -1,0 +1,13 @@
+"""Stretches of a room: first and last numbers of events, in order, apart from each other."""
+
+from bisect import bisect_right
+
+EVER = 2**62
+"""The number of an event that never comes."""
+Stretches = tuple[tuple[int, int], ...]
+
+
+def within(stretches: Stretches, seq: int) -> bool:
+    """Whether the event with this number is in one of them."""
+    index = bisect_right(stretches, (seq, EVER)) - 1
+    return index >= 0 and stretches[index][1] >= seq

@@ -281,6 +281,7 @@ def _account_hooks(
         created=[make_self_room] if config.rooms.self_room else [],
         deactivated=[
             rooms.membership.leave_all,
+            rooms.erasures.closed,
             rooms.push.rules.forget,
             rooms.account_data.forget,
             rooms.profiles.forget,
@@ -317,6 +318,7 @@ def _follow(
         rooms.cache.follow,
         rooms.suspensions.follow,
         rooms.ignored.follow,
+        rooms.erasures.follow,
         rooms.invites.follow,
         rooms.guests.follow,
         rooms.memberships.follow,
@@ -352,6 +354,7 @@ def _gauges(
         "rooms": rooms.cache,
         "suspensions": rooms.suspensions,
         "ignored_people": rooms.ignored,
+        "erased_people": rooms.erasures,
         "blocked_invites": rooms.invites,
         "guests": rooms.guests,
         "memberships": rooms.memberships,

@@ -11,11 +11,14 @@ from storage.transaction import Transaction
 
 @frozen
 class Shown:
-    """Stretches of a room, as first and last numbers of events: at least one. Less ``ignored``."""
+    """Stretches of a room, as first and last numbers of events: at least one. Less ``ignored`` and
+    ``unsaid``."""
 
     stretches: Sequence[tuple[int, int]]
     ignored: Collection[str] = ()
     """Of these people only state is shown."""
+    unsaid: Sequence[tuple[str, int, int]] = ()
+    """People, and between which numbers what they sent relates to nothing."""
 
     @property
     def tables(self) -> str:
@@ -23,16 +26,28 @@ class Shown:
         seen = ", ".join(["(?, ?)"] * len(self.stretches))
         # A table has at least one row, and nobody is called like this.
         ignored = ", ".join(["('')", *["(?)"] * len(self.ignored)])
-        return f"seen (first_seq, last_seq) AS (VALUES {seen}), ignored (who) AS (VALUES {ignored})"
+        unsaid = ", ".join(["('', 0, 0)", *["(?, ?, ?)"] * len(self.unsaid)])
+        return (
+            f"seen (first_seq, last_seq) AS (VALUES {seen}), ignored (who) AS (VALUES {ignored}),"
+            f" unsaid (who, first_seq, last_seq) AS (VALUES {unsaid})"
+        )
 
     @property
     def parameters(self) -> list[int | str]:
         """For ``tables``."""
-        return [*(number for stretch in self.stretches for number in stretch), *self.ignored]
+        return [
+            *(number for stretch in self.stretches for number in stretch),
+            *self.ignored,
+            *(value for each in self.unsaid for value in each),
+        ]
 
 
 _VISIBLE = "EXISTS (SELECT 1 FROM seen WHERE e.seq BETWEEN seen.first_seq AND seen.last_seq)"
-_SHOWN = f"{_VISIBLE} AND (e.state_key IS NOT NULL OR e.sender NOT IN (SELECT who FROM ignored))"
+_SHOWN = (
+    f"{_VISIBLE} AND (e.state_key IS NOT NULL OR e.sender NOT IN (SELECT who FROM ignored))"
+    " AND NOT EXISTS (SELECT 1 FROM unsaid WHERE unsaid.who = e.sender"
+    " AND e.seq BETWEEN unsaid.first_seq AND unsaid.last_seq)"
+)
 
 # The key of an object cannot be found inside of a text: there its quotes would be escaped.
 _WELL_FORMED_EDIT = (

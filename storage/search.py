@@ -47,6 +47,8 @@ class Query:
     not_senders: Collection[str]
     ignored: Collection[str]
     """Of these people only state is found."""
+    unsaid: Collection[tuple[str, str, int, int]]
+    """Of rooms, people, and between which numbers only state of theirs is found there."""
     has_url: bool | None
     upto: int
     """Nothing counts that is later on the stream, edits neither."""
@@ -198,6 +200,7 @@ def _hits(
     # Neither list may be empty: what is no room's id stands at its end.
     params: list[object] = [*query.whole_rooms, ""]
     params += [value for stretch in (*query.stretches, ("", 0, 0)) for value in stretch]
+    params += [value for each in (*query.unsaid, ("", "", 0, 0)) for value in each]
     conditions = [
         matching.condition,
         f"{matching.position} BETWEEN ? AND ?",
@@ -222,17 +225,22 @@ def _hits(
         whole (room_id) AS (VALUES {", ".join(["(?)"] * (len(query.whole_rooms) + 1))}),
         part (room_id, first_seq, last_seq) AS (
             VALUES {", ".join(["(?, ?, ?)"] * (len(query.stretches) + 1))}
+        ), unsaid (room_id, who, first_seq, last_seq) AS (
+            VALUES {", ".join(["(?, ?, ?, ?)"] * (len(query.unsaid) + 1))}
         ), hits AS (
             SELECT t.position, t.room_id, COALESCE(t.edit_of_seq, t.seq) AS seq, t.sender,
                 t.seq AS text_seq, t.length
             FROM {matching.tables}
             WHERE {" AND ".join(conditions)}
-            AND {_visible("t.room_id", "t.seq")}
-            AND (t.edit_of IS NULL OR {_visible("t.room_id", "t.edit_of_seq")})
+            AND {_visible("t.room_id", "t.seq")} AND {_said("t", "seq")}
+            AND (
+                t.edit_of IS NULL
+                OR {_visible("t.room_id", "t.edit_of_seq")} AND {_said("t", "edit_of_seq")}
+            )
             AND NOT EXISTS (
                 SELECT 1 FROM search_texts n
                 WHERE n.edit_of = COALESCE(t.edit_of, t.position) AND n.seq > t.seq
-                AND n.position <= ? AND {_visible("n.room_id", "n.seq")}
+                AND n.position <= ? AND {_visible("n.room_id", "n.seq")} AND {_said("n", "seq")}
             )
             ORDER BY {matching.position} DESC LIMIT ?
         )
@@ -245,6 +253,14 @@ def _visible(room_id: str, seq: str) -> str:
     return (
         f"({room_id} IN (SELECT room_id FROM whole) OR EXISTS (SELECT 1 FROM part"
         f" WHERE part.room_id = {room_id} AND {seq} BETWEEN part.first_seq AND part.last_seq))"
+    )
+
+
+def _said(text: str, seq: str) -> str:
+    return (
+        f"({text}.key <> 'body' OR NOT EXISTS (SELECT 1 FROM unsaid"
+        f" WHERE unsaid.room_id = {text}.room_id AND unsaid.who = {text}.sender"
+        f" AND {text}.{seq} BETWEEN unsaid.first_seq AND unsaid.last_seq))"
     )
 
 

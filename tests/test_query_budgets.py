@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.support import Person, Server, WireTest, timeline
+from tests.test_accounts import own_password
 
 BUDGETS: dict[str, Any] = json.loads(
     Path(__file__).parents[1].joinpath("benchmarks/budgets.json").read_text("utf-8")
@@ -111,6 +112,23 @@ class QueryBudgets(WireTest):
             answer = await waiting
         self.assertEqual([event["event_id"] for event in timeline(answer, self.room)], [event_id])
         self.check("sync at the live edge", spent.queries)
+
+    async def test_sync_at_the_live_edge_where_somebody_is_erased(self) -> None:
+        bob, mallory = self.others[:2]
+        await mallory.say(self.room, "boo")
+        body = {"erase": True, "auth": own_password(mallory)}
+        await mallory.ask("POST", "/account/deactivate", body)
+        [carol] = await self.hearth.people("carol")
+        await carol.join(self.room)
+        for person in (bob, carol):
+            since = (await person.sync())["next_batch"]
+            waiting: Deferred[dict[str, Any]] = ensureDeferred(person.sync(since, timeout=30_000))
+            with Spent(self.hearth, SYNC) as spent:
+                event_id = await self.alice.say(self.room, "Hello")
+                answer = await waiting
+            told = [event["event_id"] for event in timeline(answer, self.room)]
+            self.assertEqual(told, [event_id])
+            self.check("sync at the live edge", spent.queries)
 
     async def test_sync_that_has_nothing_new(self) -> None:
         since = (await self.alice.sync())["next_batch"]

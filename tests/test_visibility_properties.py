@@ -2,7 +2,7 @@
 
 Client-server API, "Room history visibility". Alice sees everything; Bob is invited, joins, leaves,
 is removed and comes back, while the setting changes. Every event carries a word of its own, so
-whatever an answer gives away shows.
+whatever an answer gives away shows. Erin takes part until she has erased what she sent.
 """
 
 import re
@@ -15,6 +15,7 @@ from urllib.parse import quote
 import orjson
 
 from tests.support import Person, WireTest, seed
+from tests.test_accounts import own_password
 
 Json = dict[str, Any]
 
@@ -22,6 +23,8 @@ STORIES, ROUNDS, STEPS = 4, 5, 12
 SETTINGS = ("world_readable", "shared", "invited", "joined")
 STRIPPED = ("create", "name", "avatar", "topic", "join_rules", "canonical_alias", "encryption")
 """State that is shown to whoever is invited (client-server API, "Stripped state")."""
+LEFT = {"membership", "redacts"}
+"""What a redaction leaves of the content of what Erin sends about herself."""
 WORD = re.compile(r"word\d+\b")
 EVENT_ID = re.compile(r"\$[A-Za-z0-9_-]{43}")
 ACTS = {
@@ -32,6 +35,7 @@ ACTS = {
     "redacts": 2,
     "reads": 2,
     "names": 2,
+    "renames": 2,
     "moves": 2,
     "decides": 2,
     "invites": 3,
@@ -44,7 +48,10 @@ ACTS = {
 class Line:
     """The whole room, as Alice sees it, and what follows from it for somebody else."""
 
-    def __init__(self, events: list[Json], user_id: str) -> None:
+    def __init__(
+        self, events: list[Json], user_id: str, erased: tuple[str, int] | None = None
+    ) -> None:
+        """``erased`` is who has erased what they sent, and how many events there were by then."""
         self.events = events
         self._user_id = user_id
         self._replaced: dict[str, str] = {}
@@ -57,6 +64,19 @@ class Line:
         self.membership = self._memberships[-1]
         self._numbers = {n for n in range(len(events)) if self._shows(n)}
         self.seen = [event["event_id"] for n, event in enumerate(events) if n in self._numbers]
+        self.copies: set[str] = set()
+        """The ids of the events that are told, or seen, without what was said."""
+        self.told_then: set[str] = set()
+        if erased is not None:
+            who, number = erased
+            then = Line(events[:number], user_id)
+            was_inside = "join" in then._memberships
+            self.copies = {
+                event["event_id"]
+                for event in events
+                if event["sender"] == who and who in event.get("state_key", who)
+            }.difference(then.seen if was_inside else ())
+            self.told_then = then.may_be_told() if was_inside else set()
 
     def _shows(self, number: int) -> bool:
         """The rules; where the event changes the setting or the membership, before it or after."""
@@ -101,12 +121,24 @@ class Line:
         """How many of the events that are seen are in a thread."""
         relation = {"rel_type": "m.thread", "event_id": root}
         seen = (self.events[number] for number in self._numbers)
-        return sum(event["content"].get("m.relates_to") == relation for event in seen)
+        return sum(
+            event["content"].get("m.relates_to") == relation
+            for event in seen
+            if event["event_id"] not in self.copies
+        )
+
+    def may_be_quoted(self) -> set[str]:
+        """The ids of the events whose words may be in an answer."""
+        return self.may_be_told() - (self.copies - self.told_then)
 
     def may_be_named(self) -> set[str]:
         """The ids that may be in an answer: of these events, and those that they name."""
-        told = self.may_be_told()
-        named = [[e["content"], e.get("redacts")] for e in self.events if e["event_id"] in told]
+        told, quoted = self.may_be_told(), self.may_be_quoted()
+        named = [
+            [e["content"] if e["event_id"] in quoted else None, e.get("redacts")]
+            for e in self.events
+            if e["event_id"] in told
+        ]
         replaced = {self._replaced[event_id] for event_id in told & self._replaced.keys()}
         return told | replaced | {*EVENT_ID.findall(orjson.dumps(named).decode())}
 
@@ -133,29 +165,44 @@ class VisibilityTest(WireTest):
         begin = seed()
         for number in range(begin, begin + STORIES):
             self.dice, self.past = Random(number), [f"HEARTH_TEST_SEED={number}"]
-            names = [f"{name}{number}" for name in ("alice", "bob", "carol", "dave")]
-            self.alice, self.bob, self.carol, self.dave = await self.hearth.people(*names)
+            names = [f"{name}{number}" for name in ("alice", "bob", "carol", "dave", "erin")]
+            people = await self.hearth.people(*names)
+            self.alice, self.bob, self.carol, self.dave, self.erin = people
             try:
-                await self.story()
+                await self.story(number)
             except AssertionError as error:
                 raise AssertionError("\n  ".join([str(error), *self.past])) from error
 
-    async def story(self) -> None:
-        """One room, from its beginning."""
+    async def story(self, begun: int) -> None:
+        """One room, from its beginning. In every other one Bob comes after Erin has gone."""
         self.words: dict[str, str] = {}
         self.numbers = count()
         self.messages: list[str] = []
+        self.senders: dict[str, Person] = {}
+        self.erased: tuple[str, int] | None = None
         rule = {"history_visibility": self.dice.choice(SETTINGS)}
         state = [{"type": "m.room.history_visibility", "content": rule}]
         self.room = await self.alice.create_room(preset="private_chat", initial_state=state)
-        await self.alice.ask("POST", f"/rooms/{self.room}/invite", {"user_id": self.carol.id})
-        await self.carol.join(self.room)
+        path = f"/rooms/{self.room}/state/m.room.power_levels/"
+        levels = await self.alice.ask("GET", path)
+        levels["events"] |= {"m.room.name": 0, "m.room.topic": 0}
+        await self.alice.ask("PUT", path, levels)
+        for friend in (self.carol, self.erin):
+            await self.alice.ask("POST", f"/rooms/{self.room}/invite", {"user_id": friend.id})
+            await friend.join(self.room)
         self.tokens = [(await self.bob.sync())["next_batch"]]
-        for _ in range(ROUNDS):
-            for _ in range(STEPS):
-                (act,) = self.dice.choices([*ACTS], [*ACTS.values()])
-                await getattr(self, act)(f"word{next(self.numbers)}")
-            await self.look()
+        last_of_erin = self.dice.randrange(STEPS, (ROUNDS - 1) * STEPS)
+        bob_is_late = begun % 2 == 0
+        for number in range(ROUNDS * STEPS):
+            acts = ACTS
+            if bob_is_late and self.erased is None:
+                acts = {**ACTS, "invites": 0, "joins": 0}
+            (act,) = self.dice.choices([*acts], [*acts.values()])
+            await getattr(self, act)(f"word{next(self.numbers)}")
+            if number == last_of_erin:
+                await self.erin_erases()
+            if (number + 1) % STEPS == 0:
+                await self.look()
 
     # What happens.
 
@@ -165,24 +212,38 @@ class VisibilityTest(WireTest):
         self.past.append(f"{event_id} {word}: {what}")
         return event_id
 
+    def or_erin(self, person: Person) -> Person:
+        """Somebody, or Erin if she is still there."""
+        return person if self.erased else self.dice.choice((person, self.erin))
+
+    def is_gone(self, person: Person) -> bool:
+        return person is self.erin and self.erased is not None
+
     async def says(self, word: str) -> None:
-        self.messages.append(self.note(word, await self.alice.say(self.room, word), "said"))
+        sender = self.or_erin(self.alice)
+        said = self.note(word, await sender.say(self.room, word), f"{sender.id} said")
+        self.messages.append(said)
+        self.senders[said] = sender
 
     async def answers(self, word: str) -> None:
         """In a thread."""
         if self.messages:
             root = self.dice.choice(self.messages)
             relation = {"rel_type": "m.thread", "event_id": root}
-            said = await self.carol.say(self.room, word, **{"m.relates_to": relation})
-            self.note(word, said, f"in the thread of {root}")
+            sender = self.or_erin(self.carol)
+            said = await sender.say(self.room, word, **{"m.relates_to": relation})
+            self.note(word, said, f"{sender.id} in the thread of {root}")
 
     async def edits(self, word: str) -> None:
         if self.messages:
             edited = self.dice.choice(self.messages)
+            sender = self.senders[edited]
+            if self.is_gone(sender):
+                return
             relation = {"rel_type": "m.replace", "event_id": edited}
             new = {"msgtype": "m.text", "body": word}
             more = {"m.new_content": new, "m.relates_to": relation}
-            self.note(word, await self.alice.say(self.room, "*", **more), f"edits {edited}")
+            self.note(word, await sender.say(self.room, "*", **more), f"edits {edited}")
 
     async def reacts(self, word: str) -> None:
         if self.messages:
@@ -192,15 +253,18 @@ class VisibilityTest(WireTest):
                 "key": word,
             }
             content = {"m.relates_to": relation}
-            self.note(word, await self.carol.send(self.room, "m.reaction", content), "reacts")
+            sender = self.or_erin(self.carol)
+            sent = await sender.send(self.room, "m.reaction", content)
+            self.note(word, sent, f"{sender.id} reacts")
 
     async def redacts(self, word: str) -> None:
         if self.messages:
             gone = self.dice.choice(self.messages)
             self.messages.remove(gone)
-            path = f"/rooms/{self.room}/redact/{gone}/{self.alice.transaction()}"
-            answer = await self.alice.ask("PUT", path, {"reason": word})
-            self.note(word, answer["event_id"], f"redacts {gone}")
+            sender = self.alice if self.is_gone(self.senders[gone]) else self.senders[gone]
+            path = f"/rooms/{self.room}/redact/{gone}/{sender.transaction()}"
+            answer = await sender.ask("PUT", path, {"reason": word})
+            self.note(word, answer["event_id"], f"{sender.id} redacts {gone}")
 
     async def reads(self, word: str) -> None:
         """A receipt, which names an event."""
@@ -210,8 +274,26 @@ class VisibilityTest(WireTest):
 
     async def names(self, word: str) -> None:
         key = self.dice.choice(("name", "topic"))
-        event_id = await self.alice.set_state(self.room, f"m.room.{key}", {key: word})
-        self.note(word, event_id, key)
+        sender = self.or_erin(self.alice)
+        event_id = await sender.set_state(self.room, f"m.room.{key}", {key: word})
+        self.note(word, event_id, f"{sender.id} sets the {key}")
+
+    async def renames(self, word: str) -> None:
+        """Erin has another name from now on."""
+        if self.erased is None:
+            await self.erin.ask(
+                "PUT", f"/profile/{self.erin.id}/displayname", {"displayname": word}
+            )
+            path = f"/rooms/{self.room}/state/m.room.member/{self.erin.id}"
+            event = await self.alice.ask("GET", path, query={"format": "event"})
+            self.note(word, event["event_id"], "erin renames herself")
+
+    async def erin_erases(self) -> None:
+        """She is gone, and what she sent is shown to nobody new."""
+        body = {"erase": True, "auth": own_password(self.erin)}
+        await self.erin.ask("POST", "/account/deactivate", body)
+        self.erased = self.erin.id, len(await self.every_message(self.alice, "f"))
+        self.past.append("erin erases")
 
     async def moves(self, word: str) -> None:
         """Dave comes, or goes; nobody needs to know who cannot see it."""
@@ -255,17 +337,24 @@ class VisibilityTest(WireTest):
     async def look(self) -> None:
         """Ask for everything as Bob, and compare."""
         events = await self.every_message(self.alice, "f")
-        line = Line(events, self.bob.id)
+        line = Line(events, self.bob.id, self.erased)
         self.past.append(f"bob looks: {line.membership}, {len(line.seen)} of {len(events)}")
         for direction in "fb":
-            seen = [event["event_id"] for event in await self.every_message(self.bob, direction)]
+            shown = await self.every_message(self.bob, direction)
+            seen = [event["event_id"] for event in shown]
             expected = line.seen if direction == "f" else line.seen[::-1]
             self.assertEqual(seen, expected, direction)
-        told, named = line.may_be_told(), line.may_be_named()
+            said = {event["event_id"]: event["content"] for event in events}
+            for event in shown:
+                kept = said[event["event_id"]]
+                if event["event_id"] in line.copies:
+                    kept = {key: kept[key] for key in LEFT & kept.keys()}
+                self.assertEqual(event["content"], kept, event)
+        told, named, quoted = line.may_be_told(), line.may_be_named(), line.may_be_quoted()
         about_dave = [e for e in events if e.get("state_key") == self.dave.id]
         knows_dave = any(e["event_id"] in told for e in about_dave)
-        secret = {word for word, event_id in self.words.items() if event_id not in told}
-        async for asked, answer in self.everything(events, told):
+        secret = {word for word, event_id in self.words.items() if event_id not in quoted}
+        async for asked, answer in self.everything(events, quoted):
             text = orjson.dumps(answer).decode()
             for thread in bundled_threads(answer):
                 self.assertEqual(thread["count"], line.replies(thread["root"]), asked)
@@ -290,7 +379,7 @@ class VisibilityTest(WireTest):
             query["from"] = page["end"]
 
     async def everything(
-        self, events: list[Json], told: set[str]
+        self, events: list[Json], quoted: set[str]
     ) -> AsyncIterator[tuple[str, Any]]:
         """Whatever can be asked about the room, as Bob."""
         room, v1 = quote(self.room, safe=""), "/_matrix/client/v1"
@@ -342,5 +431,5 @@ class VisibilityTest(WireTest):
             if found.get("count"):
                 # Words are found by their beginnings, too.
                 meant = {id for each, id in self.words.items() if each.startswith(word)}
-                self.assertTrue(meant & told, f"{word} is found")
+                self.assertTrue(meant & quoted, f"{word} is found")
             yield f"search for {word}", found

@@ -14,6 +14,7 @@ from homeserver.bridges.services import Services
 from homeserver.clock import system_clock
 from homeserver.config import Config
 from homeserver.directory import Directory
+from homeserver.erasures import Erasures
 from homeserver.guests import Guests
 from homeserver.ignored_people import IgnoredPeople
 from homeserver.invite_permission import InvitePermission
@@ -60,6 +61,7 @@ class Rooms:
     originals: Originals
     suspensions: Suspensions
     ignored: IgnoredPeople
+    erasures: Erasures
     invites: InvitePermission
     guests: Guests
     memberships: Memberships
@@ -110,7 +112,9 @@ def assemble_rooms(
     ignored.load()
     invites = InvitePermission(store, ignored)
     invites.load()
-    visibility = Visibility(store, memberships, ignored)
+    erasures = Erasures(store)
+    erasures.load()
+    visibility = Visibility(store, memberships, ignored, erasures)
     timelines = Timelines(store, cache)
     push = assemble_push(
         config, reactor, storage, cache, memberships, ignored, invites, egress, background
@@ -146,6 +150,7 @@ def assemble_rooms(
         originals=originals,
         suspensions=suspensions,
         ignored=ignored,
+        erasures=erasures,
         invites=invites,
         guests=guests,
         memberships=memberships,

@@ -148,7 +148,7 @@ class History:
         found = await self.timelines.state_at(room, seq, [(event_type, state_key)])
         if not found:
             raise NotFound("The room has no such state")
-        return found[0].content, (await self.show(viewer, found, sight))[0]
+        return sight.seen(found[0]).content, (await self.show(viewer, found, sight))[0]
 
     async def members(
         self,
@@ -211,7 +211,7 @@ class History:
         without_quotes = await self.visibility.without_quotes(sight, viewer.user_id, chosen)
         return [
             client_event(
-                event,
+                sight.seen(event),
                 viewer,
                 now,
                 membership=sight.membership_at(event.seq),
@@ -271,7 +271,7 @@ def _page(
         for event in page:
             looked_at += 1
             at = event.seq - 1 if backwards else event.seq
-            if allows(wanted, event) and sight.shows(event):
+            if sight.shows(event) and allows(wanted, sight.seen(event)):
                 chosen.append(event)
                 if len(chosen) == limit:
                     break

@@ -152,7 +152,7 @@ class Relations:
                 rel_type,
                 event_type,
                 depth,
-                Shown(stretches, sight.ignored),
+                Shown(stretches, sight.ignored, sight.unsaid),
                 backwards,
                 limit + 1,
             )
@@ -186,7 +186,7 @@ class Relations:
         sight = await self.visibility.needed(room, viewer.user_id)
         place = None if start is None else parse_room_token(start)
         limit = max(1, min(limit, MAX_PAGE))
-        shown = Shown(sight.stretches, sight.ignored)
+        shown = Shown(sight.stretches, sight.ignored, sight.unsaid)
 
         def work(txn: Transaction) -> tuple[list[tuple[str, int]], dict[str, Event]]:
             upto = _seq_of(txn, room, place, room.seq)
@@ -228,7 +228,8 @@ class _Bundles:
             return
         self._parents |= new
         latest: set[str] = set()
-        shown = Shown(self._sight.stretches, self._sight.ignored)
+        sight = self._sight
+        shown = Shown(sight.stretches, sight.ignored, sight.unsaid)
         found = relations.bundled(txn, room_id, new, self._viewer.user_id, shown)
         for child in found:
             parent_id = child.parent_id
@@ -293,7 +294,7 @@ def _shown(
     # What a state event replaced has no part in how events relate, and only members hear of
     # redactions, whenever those came.
     return client_event(
-        event,
+        sight.seen(event),
         viewer,
         now,
         membership=sight.membership_at(event.seq),

@@ -2,17 +2,20 @@
 
 Client-server API, "Room History Visibility" and "Ignoring Users". A room is a straight line, so
 what somebody may see is a few stretches of it, worked out from their own membership events and
-those of the history visibility; less what they do not want to see.
+those of the history visibility; less what they do not want to see, and with copies of what its
+sender has erased.
 """
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from attrs import evolve, frozen
 
+from homeserver.erasures import Erasures
 from homeserver.ignored_people import IgnoredPeople
+from homeserver.rooms.erased import Erased
 from homeserver.rooms.memberships import Memberships
 from homeserver.rooms.room import Room
 from homeserver.rooms.stretches import EVER, Stretches, within
@@ -48,10 +51,22 @@ class Sight:
     """Number of an event, and the membership from it on; before the first one ``leave``."""
     ignored: frozenset[str] = frozenset()
     """Of these people only state is shown."""
+    erased: Erased | None = None
+    """Of whose events the person gets redacted copies; None where it is nobody."""
 
     def sees(self, seq: int) -> bool:
         """Whether the event with this number may be seen."""
         return within(self.stretches, seq)
+
+    def seen(self, event: Event) -> Event:
+        """An event as the person gets it: whoever writes one into an answer asks this."""
+        return event if self.erased is None else self.erased.copy(event)
+
+    @property
+    def unsaid(self) -> Sequence[tuple[str, int, int]]:
+        """People, and first and last numbers of events: what they said there is neither found by
+        its words nor by what it relates to."""
+        return () if self.erased is None else self.erased.unsaid
 
     def sees_some_of(self, first: int, last: int) -> bool:
         """Whether any event between these numbers, both included, may be seen."""
@@ -86,17 +101,20 @@ class Sight:
 
 
 MAX_KNOWN = 5_000
-_Latest = tuple[Event | None, Event | None]
+_Latest = tuple[Event | None, Event | None, Mapping[str, int]]
 _NOTHING: Final = (None, Sight((), ()))
 
 
 class Visibility:
     """Answers what a person may see of a room."""
 
-    def __init__(self, store: Store, memberships: Memberships, ignored: IgnoredPeople) -> None:
+    def __init__(
+        self, store: Store, memberships: Memberships, ignored: IgnoredPeople, erasures: Erasures
+    ) -> None:
         self._store = store
         self._memberships = memberships
         self._ignored = ignored
+        self._erasures = erasures
         self._known: OrderedDict[tuple[str, str], tuple[_Latest, Sight]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -107,18 +125,27 @@ class Visibility:
 
         Whoever has forgotten the room may see of it what somebody may who never was there.
         """
-        sight = glance(room, user_id) or (await self._look([room], user_id))[room.room_id]
+        sight = glance(room, user_id, self.erased_in(room))
+        sight = sight or (await self._look([room], user_id))[room.room_id]
         ignored = self._ignored.of(user_id)
         return evolve(sight, ignored=ignored) if ignored else sight
 
     def whole(self, user_id: str) -> Sight | None:
-        """What a member sees of what is said while they are there; None if that is all of it."""
+        """What a member sees of what is said while they are there; None if that is all of it.
+
+        None of it comes as a copy: whoever is erased had said it to them before.
+        """
         ignored = self._ignored.of(user_id)
         return Sight(((1, EVER),), ((1, "join"),), ignored) if ignored else None
 
+    def erased_in(self, room: Room) -> Mapping[str, int]:
+        """Who of a room's people is erased, and since which position; mostly nobody."""
+        return self._erasures.among(room.state.memberships())
+
     async def prepare(self, rooms: Iterable[Room], user_id: str) -> None:
         """Have the answers for several rooms in memory, with one look at the database."""
-        await self._look([room for room in rooms if glance(room, user_id) is None], user_id)
+        needed = [room for room in rooms if glance(room, user_id, self.erased_in(room)) is None]
+        await self._look(needed, user_id)
 
     async def _look(self, rooms: Collection[Room], user_id: str) -> dict[str, Sight]:
         """What the histories of rooms say, from memory where nothing has happened since."""
@@ -128,7 +155,8 @@ class Visibility:
         sights = {room_id: sight for room_id, (_, sight) in known.items()}
         if unknown:
             own = [room.room_id for room in unknown if latest[room.room_id][0] is not None]
-            found = await self._store.read(lambda txn: look(txn, unknown, own, user_id))
+            erased = {room.room_id: latest[room.room_id][2] for room in unknown}
+            found = await self._store.read(lambda txn: look(txn, unknown, own, user_id, erased))
             for room_id, sight in found.items():
                 self._known[room_id, user_id] = (latest[room_id], sight)
                 if len(self._known) > MAX_KNOWN:
@@ -137,10 +165,10 @@ class Visibility:
         return sights
 
     def _latest(self, room: Room, user_id: str) -> _Latest:
-        """What has happened is settled: as long as these two stand, nothing new can be seen."""
+        """What has happened is settled: as long as these stand, nothing new can be seen."""
         is_stranger = self._memberships.find(user_id, room.room_id) is None
         own = None if is_stranger else room.state.get(_MEMBER, user_id)
-        return own, room.state.get(_VISIBILITY)
+        return own, room.state.get(_VISIBILITY), self.erased_in(room)
 
     async def needed(self, room: Room, user_id: str) -> Sight:
         """The same, where seeing nothing is a refusal.
@@ -187,7 +215,7 @@ class Visibility:
         }
 
 
-def glance(room: Room, user_id: str) -> Sight | None:
+def glance(room: Room, user_id: str, erased: Mapping[str, int]) -> Sight | None:
     """The whole room at once, in the ordinary case; None when it takes a longer look.
 
     Ordinary is: a member now, and the room's history was always shared with its members.
@@ -201,26 +229,58 @@ def glance(room: Room, user_id: str) -> Sight | None:
         return None
     if "replaces_state" in member.unsigned:
         return None
-    return Sight(((1, EVER),), ((member.seq, "join"),))
+    earlier: dict[str, Stretches] = {
+        who: () for who, position in erased.items() if position < member.position
+    }
+    return Sight(
+        ((1, EVER),),
+        ((member.seq, "join"),),
+        erased=Erased(user_id, room.version, earlier) if earlier else None,
+    )
 
 
 def look(
-    txn: Transaction, rooms: Iterable[Room], own_in: Collection[str], user_id: str
+    txn: Transaction,
+    rooms: Collection[Room],
+    own_in: Collection[str],
+    user_id: str,
+    erased: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Sight]:
     """Work out the stretches from the history of each room, up to the moment that it shows.
 
-    In rooms that are not among ``own_in`` they are those of a stranger.
+    In rooms that are not among ``own_in`` they are those of a stranger. ``erased`` is, by room, who
+    is erased, and since which position.
     """
-    upto = {room.room_id: room.seq for room in rooms}
     own = events.state_histories(txn, own_in, _MEMBER, user_id)
-    settings = events.state_histories(txn, upto, _VISIBILITY, "")
-    return {
-        room_id: sight_of(
-            [event for event in own.get(room_id, ()) if event.seq <= seq],
-            [event for event in settings.get(room_id, ()) if event.seq <= seq],
-        )
-        for room_id, seq in upto.items()
-    }
+    settings = events.state_histories(txn, [room.room_id for room in rooms], _VISIBILITY, "")
+    sights = {}
+    for room in rooms:
+        steps = _upto(own.get(room.room_id, ()), room.position)
+        rules = _upto(settings.get(room.room_id, ()), room.position)
+        kept = {
+            who: _seen_by(position, steps, rules) for who, position in erased[room.room_id].items()
+        }
+        sight = sight_of(steps, rules)
+        if kept:
+            sight = evolve(sight, erased=Erased(user_id, room.version, kept))
+        sights[room.room_id] = sight
+    return sights
+
+
+def _seen_by(position: int, own: Sequence[Event], settings: Sequence[Event]) -> Stretches:
+    """What somebody had been shown of a room by then: nothing if they had never joined it.
+
+    Only for whoever was in the room at that moment it has no end.
+    """
+    sight = sight_of(_upto(own, position), _upto(settings, position))
+    if all(membership != "join" for _, membership in sight.steps):
+        return ()
+    is_inside = sight.membership_at(EVER) == "join"
+    return (sight if is_inside else sight.until(EVER - 1)).stretches
+
+
+def _upto(past: Iterable[Event], position: int) -> list[Event]:
+    return [event for event in past if event.position <= position]
 
 
 def sight_of(own: Sequence[Event], settings: Sequence[Event]) -> Sight:

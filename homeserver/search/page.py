@@ -131,7 +131,7 @@ def _with_events(
                 _shown(found, sights[hit.room_id], hit.room_id, newer),
             )
         )
-    return _with_profiles(txn, results) if wanted.with_profiles else results
+    return _with_profiles(txn, results, sights) if wanted.with_profiles else results
 
 
 def _shown(
@@ -141,7 +141,9 @@ def _shown(
     return [event for event in events if not sight.hides(event)]
 
 
-def _with_profiles(txn: Transaction, results: Sequence[Result]) -> list[Result]:
+def _with_profiles(
+    txn: Transaction, results: Sequence[Result], sights: Mapping[str, Sight]
+) -> list[Result]:
     """As people were called when the last event that is shown with a result came."""
     wanted = {
         (result.hit.room_id, event.sender, result.events[-1].seq)
@@ -153,7 +155,7 @@ def _with_profiles(txn: Transaction, results: Sequence[Result]) -> list[Result]:
         evolve(
             result,
             profiles={
-                sender: event
+                sender: sights[room_id].seen(event)
                 for (room_id, sender, seq), event in found.items()
                 if room_id == result.hit.room_id and seq == result.events[-1].seq
             },

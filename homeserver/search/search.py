@@ -24,6 +24,9 @@ from storage.stream import Stream
 MAX_STRETCHES = 5_000
 """Nobody is in so many rooms. Of more than these, the rooms that were busy last are searched."""
 
+MAX_UNSAID = 2_000
+"""The same where people have erased what they said there: rooms beyond are not searched."""
+
 
 @frozen
 class Search:
@@ -97,7 +100,11 @@ def _query(
     keys = [key for key in allowed if key in wish.keys]
     whole_rooms: list[str] = []
     stretches: list[Stretch] = []
+    unsaid: list[tuple[str, str, int, int]] = []
     for room, sight in rooms:
+        unsaid += [(room.room_id, *each) for each in sight.unsaid]
+        if len(unsaid) > MAX_UNSAID:
+            break
         if sight.stretches == ((1, room.seq),):
             whole_rooms.append(room.room_id)
         else:
@@ -116,6 +123,7 @@ def _query(
         senders=senders,
         not_senders=not_senders,
         ignored=rooms[0][1].ignored,
+        unsaid=unsaid[:MAX_UNSAID],
         has_url=wish.wanted.contains_url,
         upto=upto,
     )

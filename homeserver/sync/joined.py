@@ -128,7 +128,8 @@ class RoomView:
     ) -> Callable[..., orjson.Fragment]:
         """What turns the events of an answer into the format that the filter asks for."""
         without_quotes: Collection[str] = ()
-        if any(event.quotes_past or event.is_redacted for event in wanted):
+        erased = self.visibility.erased_in(room)
+        if any(e.quotes_past or e.is_redacted or e.sender in erased for e in wanted):
             sight = sight or await self.visibility.sight(room, request.user_id)
             without_quotes = await self.visibility.without_quotes(sight, request.user_id, wanted)
         envelopes = None
@@ -138,6 +139,7 @@ class RoomView:
 
         def write(event: Event, **more: Any) -> orjson.Fragment:
             more["with_quotes"] = event.event_id not in without_quotes
+            event = event if sight is None else sight.seen(event)
             if envelopes is None:
                 return client_event(event, request.viewer, now, with_room_id=False, **more)
             envelope = envelopes[event.event_id]

@@ -183,7 +183,8 @@ class OldSync:
                     past = await self.history.visibility.without_quotes(
                         sight, viewer.user_id, [event]
                     )
-                    chunk.append(client_event(event, viewer, self.clock(), with_quotes=not past))
+                    seen = sight.seen(event)
+                    chunk.append(client_event(seen, viewer, self.clock(), with_quotes=not past))
             if len(found) < PAGE:
                 return chunk, evolve(token, position=now.position)
             at = found[-1].position

@@ -180,8 +180,10 @@ def _unbroken(newest_first: Sequence[Event], sight: Sight, begun: bool = False) 
 
 def _chosen(stretch: Sequence[Event], wanted: RoomEventFilter, sight: Sight | None) -> list[Event]:
     """What the client wants of what may be seen, without those whom the person ignores."""
-    chosen = [event for event in stretch if allows(wanted, event)]
-    if sight is not None and sight.ignored:
+    if sight is None:
+        return [event for event in stretch if allows(wanted, event)]
+    chosen = [event for event in stretch if allows(wanted, sight.seen(event))]
+    if sight.ignored:
         chosen = [event for event in chosen if not sight.hides(event)]
     return chosen
 

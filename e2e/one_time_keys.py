@@ -15,7 +15,7 @@ from schema.errors import BadRequest, InvalidParam
 from storage import one_time_keys
 from storage.device_lists import DeviceListChanged
 from storage.freshness import Freshness
-from storage.one_time_keys import Device, KeyClaimed, KeyCounts, OneTimeKeysChanged
+from storage.one_time_keys import Device, KeyCounts, KeysClaimed, OneTimeKeysChanged
 from storage.store import Store
 from storage.stream import Change
 from storage.transaction import Row, Transaction, WriteTransaction
@@ -85,11 +85,16 @@ class OneTimeKeys:
                     f"One time key {ONE_TIME_ALGORITHM}:{key_id} already exists."
                     f" Old key: {json}; new key: {keys[key_id]}"
                 )
-        new = {key_id: json for key_id, json in keys.items() if key_id not in known}
+        new = {key_id: keys[key_id] for key_id in sorted(keys) if key_id not in known}
         if new:
-            one_time_keys.add(txn, device, ONE_TIME_ALGORITHM, new, txn.position())
-            one_time_keys.retire(txn, device, ONE_TIME_ALGORITHM, MOST_KEYS)
-            one_time_keys.forget_issued(txn, device, ONE_TIME_ALGORITHM, MOST_REMEMBERED)
+            added, issued = one_time_keys.lengthen(txn, device, ONE_TIME_ALGORITHM, len(new))
+            one_time_keys.add(txn, device, ONE_TIME_ALGORITHM, new, added - len(new) + 1)
+            if added - issued > MOST_KEYS:
+                issued = added - MOST_KEYS
+                one_time_keys.retire(txn, device, ONE_TIME_ALGORITHM, issued)
+            if issued > MOST_REMEMBERED:
+                upto = issued - MOST_REMEMBERED
+                one_time_keys.forget(txn, device, ONE_TIME_ALGORITHM, upto)
         changed = bool(new)
         for key_id, json in fallback.items():
             changed |= one_time_keys.put_fallback(txn, device, ONE_TIME_ALGORITHM, key_id, json)
@@ -137,18 +142,11 @@ def _claim(txn: WriteTransaction, triples: Sequence[tuple[str, str, str]]) -> li
     got = {row[:3] for row in rows}
     rest = [triple for triple in triples if triple not in got]
     fallback = one_time_keys.use_fallback(txn, rest)
-    if rows or fallback:
-        position = txn.position()
-        for user_id, device_id, algorithm, *_ in rows + fallback:
-            txn.announce(
-                KeyClaimed(
-                    position=position,
-                    users=(user_id,),
-                    device=(user_id, device_id),
-                    algorithm=algorithm,
-                    is_fallback=(user_id, device_id, algorithm) not in got,
-                )
-            )
+    keys = [((row[0], row[1]), row[2], False) for row in rows]
+    keys += [((row[0], row[1]), row[2], True) for row in fallback]
+    if keys:
+        users = tuple({user_id for (user_id, _), *_ in keys})
+        txn.announce(KeysClaimed(position=txn.position(), users=users, keys=keys))
     return rows + fallback
 
 
@@ -183,11 +181,13 @@ class KeyCountsPart:
             if isinstance(change, OneTimeKeysChanged):
                 self._left[change.device] = (change.position, change.left)
                 self._changed.touch(change.device, change.position)
-            elif isinstance(change, KeyClaimed):
-                at, left = self._left.get(change.device, (change.position, None))
-                if left is not None and at < change.position:
-                    self._left[change.device] = (change.position, left.after(change))
-                self._changed.touch(change.device, change.position)
+            elif isinstance(change, KeysClaimed):
+                for device, algorithm, is_fallback in change.keys:
+                    at, left = self._left.get(device, (change.position, None))
+                    if left is not None and at < change.position:
+                        left = left.without(algorithm, is_fallback=is_fallback)
+                        self._left[device] = (change.position, left)
+                    self._changed.touch(device, change.position)
             elif isinstance(change, DeviceListChanged):
                 for device_id in change.removed:
                     self._left.pop((change.user_id, device_id), None)

@@ -13,6 +13,11 @@ Device = tuple[str, str]
 _PORTION = 512
 # Joined, because for more than one pair in a list SQLite looks through the whole table.
 _THESE = "(SELECT DISTINCT column1 AS u, column2 AS d FROM (VALUES ??) AS wanted) AS these"
+_ISSUED_LAST = (
+    "(SELECT {} FROM one_time_keys k WHERE k.user_id = one_time_key_queues.user_id"
+    " AND k.device_id = one_time_key_queues.device_id"
+    " AND k.algorithm = one_time_key_queues.algorithm AND k.number = issued)"
+)
 
 
 @frozen
@@ -24,10 +29,9 @@ class KeyCounts:
     unused_fallback_keys: tuple[str, ...]
     """The algorithms of fallback keys that nobody has got yet."""
 
-    def after(self, claim: "KeyClaimed") -> "KeyCounts":
+    def without(self, algorithm: str, *, is_fallback: bool) -> "KeyCounts":
         """What is left once a key has been handed out."""
-        algorithm = claim.algorithm
-        if claim.is_fallback:
+        if is_fallback:
             unused = tuple(each for each in self.unused_fallback_keys if each != algorithm)
             return evolve(self, unused_fallback_keys=unused)
         left = self.one_time_keys[algorithm] - 1
@@ -35,12 +39,11 @@ class KeyCounts:
 
 
 @frozen(kw_only=True)
-class KeyClaimed(Change):
-    """One key of a device was handed out."""
+class KeysClaimed(Change):
+    """One key of each of some devices was handed out."""
 
-    device: Device
-    algorithm: str
-    is_fallback: bool
+    keys: Sequence[tuple[Device, str, bool]]
+    """The devices, the algorithms, and whether it was the fallback key."""
 
 
 @frozen(kw_only=True)
@@ -66,44 +69,55 @@ def known(
     )
 
 
+def lengthen(txn: WriteTransaction, device: Device, algorithm: str, count: int) -> tuple[int, int]:
+    """Make room for more keys; the number of the last one, and up to which they are issued."""
+    row = txn.one(
+        "INSERT INTO one_time_key_queues (user_id, device_id, algorithm, added, issued)"
+        " VALUES (?, ?, ?, ?, 0) ON CONFLICT (user_id, device_id, algorithm)"
+        " DO UPDATE SET added = one_time_key_queues.added + excluded.added"
+        " RETURNING added, issued",
+        *device,
+        algorithm,
+        count,
+    )
+    assert row is not None
+    added, issued = row
+    return added, issued
+
+
 def add(
-    txn: WriteTransaction, device: Device, algorithm: str, keys: Mapping[str, str], position: int
+    txn: WriteTransaction, device: Device, algorithm: str, keys: Mapping[str, str], first: int
 ) -> None:
-    """Store new keys, by key id."""
+    """Store new keys, by key id, under numbers from ``first`` on."""
     txn.many(
-        "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, position, json)"
+        "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, number, json)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        [(*device, algorithm, key_id, position, json) for key_id, json in keys.items()],
+        [
+            (*device, algorithm, key_id, number, json)
+            for number, (key_id, json) in enumerate(keys.items(), first)
+        ],
     )
 
 
-def retire(txn: WriteTransaction, device: Device, algorithm: str, most: int) -> None:
-    """Keep the newest ``most`` keys; older ones will not be handed out any more."""
+def retire(txn: WriteTransaction, device: Device, algorithm: str, upto: int) -> None:
+    """Keys up to this number will not be handed out any more."""
     txn.run(
-        "UPDATE one_time_keys SET issued = 1 WHERE user_id = ? AND device_id = ? AND algorithm = ?"
-        " AND key_id IN (SELECT key_id FROM one_time_keys WHERE user_id = ? AND device_id = ?"
-        " AND algorithm = ? AND issued = 0 ORDER BY position DESC, key_id DESC"
-        " LIMIT 1000000 OFFSET ?)",
+        "UPDATE one_time_key_queues SET issued = ?"
+        " WHERE user_id = ? AND device_id = ? AND algorithm = ?",
+        upto,
         *device,
         algorithm,
-        *device,
-        algorithm,
-        most,
     )
 
 
-def forget_issued(txn: WriteTransaction, device: Device, algorithm: str, most: int) -> None:
-    """Remember only the newest ``most`` of the keys that have been issued."""
+def forget(txn: WriteTransaction, device: Device, algorithm: str, upto: int) -> None:
+    """Remember no keys up to this number."""
     txn.run(
-        "DELETE FROM one_time_keys WHERE user_id = ? AND device_id = ? AND algorithm = ?"
-        " AND key_id IN (SELECT key_id FROM one_time_keys WHERE user_id = ? AND device_id = ?"
-        " AND algorithm = ? AND issued = 1 ORDER BY position DESC, key_id DESC"
-        " LIMIT 1000000 OFFSET ?)",
+        "DELETE FROM one_time_keys"
+        " WHERE user_id = ? AND device_id = ? AND algorithm = ? AND number <= ?",
         *device,
         algorithm,
-        *device,
-        algorithm,
-        most,
+        upto,
     )
 
 
@@ -127,16 +141,16 @@ def put_fallback(
 def claim(txn: WriteTransaction, wanted: Sequence[tuple[str, str, str]]) -> list[Row]:
     """Hand out one key for each user id, device id and algorithm: the one uploaded first.
 
-    One statement takes the keys and marks them, so that none is ever handed out twice. Returns
+    One statement counts the keys and takes them, so that none is ever handed out twice. Returns
     user id, device id, algorithm, key id and JSON; what has run out is missing.
     """
     return _for_each(
         txn,
-        "UPDATE one_time_keys SET issued = 1 WHERE (user_id, device_id, algorithm, key_id) IN"
-        " (SELECT column1, column2, column3, (SELECT key_id FROM one_time_keys"
-        " WHERE user_id = column1 AND device_id = column2 AND algorithm = column3 AND issued = 0"
-        " ORDER BY position, key_id LIMIT 1) FROM (VALUES ??) AS wanted)"
-        " RETURNING user_id, device_id, algorithm, key_id, json",
+        "UPDATE one_time_key_queues SET issued = issued + 1 WHERE issued < added"
+        " AND (user_id, device_id, algorithm) IN"
+        " (SELECT column1, column2, column3 FROM (VALUES ??) AS wanted)"
+        f" RETURNING user_id, device_id, algorithm, {_ISSUED_LAST.format('key_id')},"
+        f" {_ISSUED_LAST.format('json')}",
         wanted,
     )
 
@@ -158,8 +172,8 @@ def left(txn: Transaction, devices: Sequence[Device]) -> dict[Device, KeyCounts]
     counts: dict[Device, dict[str, int]] = {device: {} for device in devices}
     for user_id, device_id, algorithm, count in _for_each(
         txn,
-        f"SELECT user_id, device_id, algorithm, COUNT(*) FROM {_THESE} JOIN one_time_keys"
-        " ON user_id = u AND device_id = d WHERE issued = 0 GROUP BY user_id, device_id, algorithm",
+        f"SELECT user_id, device_id, algorithm, added - issued FROM {_THESE}"
+        " JOIN one_time_key_queues ON user_id = u AND device_id = d",
         devices,
     ):
         counts[user_id, device_id][algorithm] = count
@@ -192,6 +206,7 @@ def delete(txn: WriteTransaction, user_id: str, device_ids: Iterable[str]) -> No
     """Forget everything about the one-time and fallback keys of some devices."""
     devices = [(user_id, device_id) for device_id in device_ids]
     txn.many("DELETE FROM one_time_keys WHERE user_id = ? AND device_id = ?", devices)
+    txn.many("DELETE FROM one_time_key_queues WHERE user_id = ? AND device_id = ?", devices)
     txn.many("DELETE FROM fallback_keys WHERE user_id = ? AND device_id = ?", devices)
 
 
@@ -202,15 +217,16 @@ def withdraw_all(txn: WriteTransaction) -> int:
     count of 0 and upload new ones; until then the fallback keys, which stay, serve. Returns how
     many keys were withdrawn.
     """
-    devices = [
-        (user_id, device_id)
-        for user_id, device_id in txn.all(
-            "SELECT DISTINCT user_id, device_id FROM one_time_keys WHERE issued = 0"
+    withdrawn = {
+        (user_id, device_id): count
+        for user_id, device_id, count in txn.all(
+            "SELECT user_id, device_id, SUM(added - issued) FROM one_time_key_queues"
+            " WHERE issued < added GROUP BY user_id, device_id"
         )
-    ]
-    withdrawn = txn.run("UPDATE one_time_keys SET issued = 1 WHERE issued = 0")
-    announce(txn, devices)
-    return withdrawn
+    }
+    txn.run("UPDATE one_time_key_queues SET issued = added")
+    announce(txn, list(withdrawn))
+    return sum(map(int, withdrawn.values()))
 
 
 def _for_each(txn: Transaction, sql: str, tuples: Sequence[tuple[str, ...]]) -> list[Row]:

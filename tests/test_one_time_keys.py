@@ -277,6 +277,7 @@ class OneTimeKeyStories(Stories):
 
         def fill(txn: WriteTransaction) -> None:
             for device in devices:
+                one_time_keys.lengthen(txn, device, "signed_curve25519", 1)
                 one_time_keys.add(txn, device, "signed_curve25519", {"A": '{"key":"A"}'}, 1)
 
         await self.town.store.write(fill)

@@ -23,7 +23,7 @@ from homeserver.bridges.parts import Share
 from homeserver.rooms.changes import EventAdded
 from storage import devices, one_time_keys, to_device
 from storage.device_lists import DeviceListChanged
-from storage.one_time_keys import KeyClaimed, KeyCounts, OneTimeKeysChanged
+from storage.one_time_keys import KeyCounts, KeysClaimed, OneTimeKeysChanged
 from storage.stream import Change
 from storage.to_device import Device, ToDeviceSent, Waiting
 from storage.transaction import Transaction
@@ -175,17 +175,16 @@ class KeyCountsPart:
 
     def concerns(self, change: Change) -> bool:
         """As a part."""
-        if isinstance(change, KeyClaimed | OneTimeKeysChanged):
-            user_id = change.device[0]
+        if isinstance(change, KeysClaimed | OneTimeKeysChanged):
+            people = change.users
         elif isinstance(change, DeviceListChanged):
-            user_id = change.user_id
+            people = (change.user_id,)
         else:
             return False
-        if not self.interest.service.covers_user(user_id):
-            return False
+        concerned = set(filter(self.interest.service.covers_user, people))
         if self._due is not None:
-            self._due.add(user_id)
-        return True
+            self._due |= concerned
+        return bool(concerned)
 
     async def gather(self, after: int, upto: int) -> Share:
         """As a part."""

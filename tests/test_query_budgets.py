@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from homeserver.rooms.cache import TAIL
 from tests.support import Person, Server, WireTest, timeline
 from tests.test_accounts import own_password
 
@@ -133,6 +134,13 @@ class QueryBudgets(WireTest):
     async def test_sync_that_has_nothing_new(self) -> None:
         since = (await self.alice.sync())["next_batch"]
         self.check("sync with nothing new", await self.spent(SYNC, self.alice.sync(since)))
+
+    async def test_catching_up_on_more_than_is_in_memory(self) -> None:
+        bob = self.others[0]
+        since = (await bob.sync())["next_batch"]
+        for number in range(TAIL + 10):
+            await self.alice.say(self.room, str(number))
+        self.check("catching up after a gap", await self.spent(SYNC, bob.sync(since)))
 
     async def test_initial_sync(self) -> None:
         bob = self.others[0]

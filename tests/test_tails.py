@@ -1,10 +1,12 @@
 """The ends of timelines in memory: without a gap, without doubles, and never a redacted content."""
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from homeserver.rooms.cache import SHORT, TAIL, Tail
 from storage.events import Event
-from tests.support import WireTest, timeline
+from tests.support import Person, WireTest, timeline
 
 
 def event(seq: int, text: str = "") -> Event:
@@ -80,3 +82,55 @@ class FirstLookTest(WireTest):
         self.assertEqual(len(events), len(timeline(again, room)))
         self.assertEqual((events[gone]["content"], list(events)[-1]), ({}, last))
         self.assertIn(sent[-1], events)
+
+
+class GapTest(WireTest):
+    """People catch up on more than is in memory."""
+
+    async def test_the_end_of_a_gap_is_the_same_from_memory_and_from_the_database(self) -> None:
+        hearth = await self.server(rooms={"encrypt": [], "self_room": False})
+        alice, bob, carol, dave = await hearth.people("alice", "bob", "carol", "dave")
+        room = await alice.create_room(preset="public_chat")
+        await alice.set_state(room, "m.room.history_visibility", {"history_visibility": "joined"})
+        for person in (bob, carol, dave):
+            await person.join(room)
+        ignored = {"ignored_users": {bob.id: {}}}
+        await carol.ask("PUT", f"/user/{carol.id}/account_data/m.ignored_user_list", ignored)
+        readers = {person: [(await person.sync())["next_batch"]] for person in (bob, carol, dave)}
+        for number in range(TAIL + 20):
+            await (alice, bob)[number % 3 == 0].say(room, str(number))
+            if number in (3, TAIL):
+                await alice.set_state(room, "m.room.topic", {"topic": str(number)})
+            if number == 10:
+                await dave.ask("POST", f"/rooms/{room}/leave")
+            if number == TAIL - 5:
+                await dave.join(room)
+            if number in (5, 19, 20, 21, 30):
+                for person, tokens in readers.items():
+                    tokens.append((await person.sync())["next_batch"])
+        limits = [{"limit": limit} for limit in (1, 5, 24, 25, 26, TAIL - 1, TAIL, TAIL + 1, 200)]
+        chosen = [{"senders": [bob.id], "limit": 20}, {"types": ["m.room.topic"], "limit": 1}]
+        cases = [
+            (person, token, {"room": {"timeline": wanted}})
+            for person, tokens in readers.items()
+            for token in tokens
+            for wanted in [*limits, *chosen, {"not_types": ["m.room.message"], "limit": 2}]
+        ]
+        remembered = [await self.section(*case, room) for case in cases]
+        self.assertEqual(
+            {section["timeline"]["limited"] for section in remembered if section}, {True, False}
+        )
+        await hearth.restart()
+        for case, section in zip(cases, remembered, strict=True):
+            self.assertEqual(await self.section(*case, room), section, case[1:])
+
+    async def section(self, person: Person, since: str, wanted: object, room: str) -> Any:
+        """What the person sees of the room, without what depends on the time."""
+        answer = await person.sync(since, filter=wanted)
+        section = answer.get("rooms", {}).get("join", {}).get(room)
+        for part in ("timeline", "state") if section else ():
+            for event in section[part]["events"]:
+                del event["unsigned"]["age"]
+        if section:
+            section["state"]["events"].sort(key=lambda event: event["event_id"])
+        return section

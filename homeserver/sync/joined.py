@@ -43,7 +43,7 @@ class RoomView:
         )
         known = timeline.before
         if timeline.limited:
-            known = await self.timelines.seq_at(room, since)
+            known = await self.timelines.known_state(room, since)
         return await self._section(request, room, timeline, known, None)
 
     async def anew(
@@ -80,7 +80,9 @@ class RoomView:
         timeline = await self.timelines.since(
             room, since, upto, request.filter.room.timeline, sight
         )
-        known = await self.timelines.seq_at(room, since) if timeline.limited else timeline.before
+        known = timeline.before
+        if timeline.limited:
+            known = await self.timelines.known_state(room, since)
         seen = timeline.until(sight.last)
         section, _ = await self._section(request, room, seen, min(known, seen.upto), sight)
         own = room.state.get(_MEMBER, request.user_id)

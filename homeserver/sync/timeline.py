@@ -71,9 +71,12 @@ class Timelines:
         limit = limit_of(wanted)
         recent = self._rooms.recent(room.room_id, since, upto)
         if recent is None:
-            return await self._store.read(
-                lambda txn: _from_database(txn, room, since, upto, wanted, sight)
-            )
+            timeline = self._after_gap(room, upto, wanted, sight)
+            if timeline is None:
+                timeline = await self._store.read(
+                    lambda txn: _from_database(txn, room, since, upto, wanted, sight)
+                )
+            return timeline
         if not recent:
             seq = room.seq
             return Timeline([], seq, seq, limited=False)
@@ -84,6 +87,18 @@ class Timelines:
             chosen = chosen[len(chosen) - limit :]
             before = chosen[0].seq - 1 if chosen else recent[-1].seq
         return Timeline(chosen, before, recent[-1].seq, limited=before >= recent[0].seq)
+
+    def _after_gap(
+        self, room: Room, upto: int, wanted: RoomEventFilter, sight: Sight | None
+    ) -> Timeline | None:
+        """The end of a timeline that begins before what is in memory, if that is all of it that
+        the client gets."""
+        recent = self._rooms.backwards(room.room_id, upto)
+        if not recent:
+            return None
+        pages, after = partial(_in_memory, recent), recent[-1].seq - 1
+        timeline = _assemble(pages, recent[0].seq, after, wanted, sight)
+        return timeline if timeline is not None and timeline.limited else None
 
     async def newest(
         self, room: Room, upto: int, wanted: RoomEventFilter, sight: Sight
@@ -134,6 +149,13 @@ class Timelines:
         ids = [event.event_id for event in wanted]
         found = await self._store.read(lambda txn: events.texts(txn, ids))
         return {event_id: envelope for event_id, (_, envelope) in found.items()}
+
+    async def known_state(self, room: Room, position: int) -> int:
+        """The number of an event up to which somebody knows the state who knew all of it at a
+        position of the stream: the newest one, if only messages have followed."""
+        if all(event.position <= position for event in room.state):
+            return room.seq
+        return await self.seq_at(room, position)
 
     async def seq_at(self, room: Room, position: int) -> int:
         """How far ``room`` had come at a position of the stream."""

@@ -159,7 +159,9 @@ class ToDevicePart:
         Any message is news.
         """
         device, start = (user_id, device_id), acknowledged or 0
-        queue = self._queues.setdefault(device, _Queue())
+        queue = self._queues.get(device)
+        if queue is None:
+            queue = self._queues[device] = _Queue()
         if queue.waiting is None:
             messages = await self._look_up(device, queue, start)
         else:
@@ -168,6 +170,8 @@ class ToDevicePart:
             while queue.waiting and queue.waiting[0][0] <= start:
                 queue.waiting.popleft()
             messages = list(queue.waiting)
+        if not messages:
+            return [], max(upto, start)
         due = [(position, json) for position, json in messages if position <= upto]
         if len(due) > MOST_AT_ONCE:
             due = due[:MOST_AT_ONCE]

@@ -184,8 +184,10 @@ def _encoded(answer: Answer) -> Answer:
 
 
 async def _write(request: Request, answer: Answer, request_id: str) -> None:
-    named = {"Content-Type": answer.content_type, "X-Request-Id": request_id, **answer.headers}
-    lines = "".join(f"{name}: {_line(value)}\r\n" for name, value in named.items()).encode()
+    text = f"Content-Type: {_line(answer.content_type)}\r\nX-Request-Id: {request_id}\r\n"
+    for name, value in answer.headers.items():
+        text += f"{name}: {_line(value)}\r\n"
+    lines = text.encode()
     if isinstance(answer.body, AsyncIterator):
         await request.answer_in_parts(answer.status, lines, answer.body)
     else:

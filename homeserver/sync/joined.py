@@ -156,11 +156,13 @@ class RoomView:
 
         What relates to an event comes after it, so without a gap it is in the timeline itself.
         """
+        if not timeline.limited:
+            return {}
         related = {event.relates_to for event in timeline.events}
         may_have = not request.filter.room.timeline.allows_all or any(
             event.event_id in related for event in timeline.events
         )
-        if not timeline.limited or not may_have:
+        if not may_have:
             return {}
         shown = sight or self.visibility.whole(request.user_id) or _ALWAYS_A_MEMBER
         return await self.relations.bundles(

@@ -1,6 +1,6 @@
 """One request to /sync, understood."""
 
-from attrs import frozen
+from attrs import field, frozen
 
 from homeserver.rooms.client_events import Viewer
 from homeserver.sync.filters import Filter
@@ -20,7 +20,9 @@ class SyncRequest:
     is_lost: bool = False
     """There was a token, of a time that this server does not know."""
 
-    @property
-    def user_id(self) -> str:
-        """Who asks."""
+    user_id: str = field(init=False)
+    """Who asks."""
+
+    @user_id.default
+    def _of_viewer(self) -> str:
         return self.viewer.user_id

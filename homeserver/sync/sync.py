@@ -137,14 +137,16 @@ class Sync:
         news = news or rooms_news
         for part in self.parts.durable:
             fields, part_news = await part.since(user_id, device_id, known, upto)
-            _merge(answer, fields)
+            if fields:
+                _merge(answer, fields)
             news = news or part_news
         if request.is_lost:
             fields, _ = await self.parts.device_lists.since(user_id, device_id, 0, upto)
             _merge(answer, fields)
         for part in self.parts.ephemeral:
             fields, part_news = await part.since(user_id, device_id, known_ephemeral, ephemeral)
-            _merge(answer, fields)
+            if fields:
+                _merge(answer, fields)
             news = news or part_news
         _apply_global_filters(request, answer)
         answer["next_batch"] = str(SyncToken(upto, ephemeral, delivered))

@@ -40,9 +40,13 @@ class Waiter:
         """Wait until something may have happened; False if nothing did in that time."""
         if not self._woken and seconds > 0:
             self._sleeping = Deferred()
-            self._sleeping.addTimeout(seconds, self._waiters.reactor, onTimeoutCancel=_nothing)
-            await self._sleeping
-            self._sleeping = None
+            alarm = self._waiters.reactor.callLater(seconds, self.rouse)
+            try:
+                await self._sleeping
+            finally:
+                self._sleeping = None
+                if alarm.active():
+                    alarm.cancel()
         woken, self._woken = self._woken, False
         return woken
 
@@ -59,14 +63,9 @@ class Waiter:
         self.wake()
 
     def rouse(self) -> None:
-        """It is its turn."""
+        """It is its turn, or time has run out."""
         if self._sleeping is not None and not self._sleeping.called:
             self._sleeping.callback(None)
-
-
-def _nothing(result: object, timeout: float) -> object:
-    """Running out of time is not an error; being cancelled by the client's leaving is."""
-    return None
 
 
 class Waiters:

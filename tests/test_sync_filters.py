@@ -250,3 +250,18 @@ class HeroesTest(FiltersCase):
         heroes = await self.heroes(self.alice, room)
         self.assertEqual(len(heroes), 5)
         self.assertLessEqual({*heroes}, {p.id for p in people})
+
+    async def test_members_are_counted_anew_when_somebody_comes_or_goes(self) -> None:
+        carol, dora = await self.hearth.people("carol", "dora")
+        room = await self.alice.create_room(preset="public_chat")
+        path = f"/rooms/{room}"
+        for person, act, body, counted in (
+            (carol, "join", {}, (2, 0)),
+            (self.alice, "invite", {"user_id": dora.id}, (2, 1)),
+            (dora, "join", {}, (3, 0)),
+            (carol, "leave", {}, (2, 0)),
+        ):
+            await person.ask("POST", f"{path}/{act}", body)
+            summary = (await self.alice.sync())["rooms"]["join"][room]["summary"]
+            counts = summary["m.joined_member_count"], summary["m.invited_member_count"]
+            self.assertEqual(counts, counted, act)

@@ -1,6 +1,7 @@
 """A room at one moment: immutable, so whoever holds one sees one moment for as long as needed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -11,6 +12,8 @@ from homeserver.rooms.versions import RoomVersion
 from storage.events import Event
 
 _MEMBER, _LEVELS = "m.room.member", "m.room.power_levels"
+_COUNTS, _HEROES = f"{_MEMBER} counts", f"{_MEMBER} heroes"
+HEROES = 5
 
 
 class RoomState:
@@ -76,7 +79,30 @@ class RoomState:
 
     def count(self, membership: str) -> int:
         """How many people have this membership."""
-        return sum(1 for each in self.memberships().values() if each == membership)
+        counts: Counter[str] | None = self._derived.get(_COUNTS)
+        if counts is None:
+            counts = self._derived[_COUNTS] = Counter(self.memberships().values())
+        return counts[membership]
+
+    def heroes(self, user_id: str) -> Sequence[str]:
+        """The people after whom ``user_id`` calls a room without a name ("RoomSummary").
+
+        Others who are in it or invited, or else who ever were; the first of them.
+        """
+        if _HEROES not in self._derived:
+            members = sorted(
+                (event for (type_, _), event in self._events.items() if type_ == _MEMBER),
+                key=lambda event: event.seq,
+            )
+            known = self.memberships()
+            ever = [str(event.state_key) for event in members]
+            here = [each for each in ever if known[each] in ("join", "invite")]
+            # One more than wanted: nobody is their own hero.
+            self._derived[_HEROES] = here[: HEROES + 1], ever[: HEROES + 1]
+        here, ever = (
+            [each for each in people if each != user_id] for people in self._derived[_HEROES]
+        )
+        return (here or ever)[:HEROES]
 
     def power_levels(self, version: RoomVersion) -> PowerLevels:
         """Who may do what."""

@@ -20,7 +20,6 @@ from homeserver.sync.token import room_token
 from storage.events import Event
 
 _MEMBER = "m.room.member"
-HEROES = 5
 _ALWAYS_A_MEMBER = Sight(((1, EVER),), ((1, "join"),))
 
 
@@ -211,7 +210,7 @@ class RoomView:
         """Members only as far as the timeline, the summary or a gap needs them."""
         needed = {event.sender for event in timeline.events} | missed
         if known == 0 or request.full_state:
-            needed |= {request.user_id, *_heroes(room, request.user_id)}
+            needed |= {request.user_id, *room.state.heroes(request.user_id)}
         shown = {
             event.state_key
             for event in timeline.events
@@ -247,17 +246,7 @@ def _missed(room: Room, sight: Sight, synced: int) -> set[str]:
 def _summary(room: Room, user_id: str) -> dict[str, Any]:
     """Client-server API, "RoomSummary"."""
     return {
-        "m.heroes": _heroes(room, user_id),
+        "m.heroes": room.state.heroes(user_id),
         "m.joined_member_count": room.state.count("join"),
         "m.invited_member_count": room.state.count("invite"),
     }
-
-
-def _heroes(room: Room, user_id: str) -> list[str]:
-    """The people after whom a room without a name is called: who is in it, or else who was."""
-    members = [event for event in room.state if event.type == _MEMBER]
-    members.sort(key=lambda event: event.seq)
-    others = [str(event.state_key) for event in members if event.state_key != user_id]
-    memberships = room.state.memberships()
-    here = [other for other in others if memberships[other] in ("join", "invite")]
-    return (here or others)[:HEROES]

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import webencodings
 from attrs import frozen
-from lxml import etree
 
 READ = 512 * 1024
 SNIFFED = 4096
@@ -129,6 +128,8 @@ class _Collector:
 
 def _parse(text: str, seen: _Collector) -> None:
     data = text.replace("\0", "").encode()
+    from lxml import etree  # four megabytes, which only who wants previews has to spare
+
     target: Any = seen
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True)
     try:

@@ -87,7 +87,7 @@ PLANS = {
 """,
     # Proves that every scenario works; the figures mean nothing.
     "smoke": """
-1 register --users 5 --logins 3
+1 register --users 5 --logins 3 --alone 0.5
 1 send --senders 4 --rooms 2 --total 40
 1 send-one --total 20
 1 join --members 5

@@ -40,6 +40,10 @@ class Bench:
         """The measured part of a scenario."""
         return Window(self.probe, self._operations)
 
+    async def gauge(self, name: str) -> float:
+        """One of the sizes that the server tells."""
+        return await self._operations.gauge(name)
+
     async def calm(self, limit: float = 60.0, below: float = 12.0) -> float:
         """Wait until the server has nothing to do; the seconds waited."""
         return await calm(self.probe, self.customs.calm_seconds, limit, below)
@@ -121,6 +125,7 @@ def settings(options: Any) -> dict[str, Any]:
 
 FAULTS = (
     "lost",
+    "refused_without_a_time",
     "todevice_lost",
     "wrong_answers",
     "download_bad",

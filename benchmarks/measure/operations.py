@@ -1,5 +1,6 @@
 """What Hearth itself counts by operation: its metrics endpoint, read before and after a window."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -37,9 +38,7 @@ class Operations:
 
     async def read(self) -> Counts:
         """All counters as they are now."""
-        if self._connection is None:
-            return {}
-        text = (await self._connection.request(b"GET", self._target)).body.decode()
+        text = await self._text()
         return {
             (sample.name, labels["operation"], labels.get("status") or labels.get("kind", "")): (
                 sample.value
@@ -48,6 +47,16 @@ class Operations:
             for sample in family.samples
             if "operation" in (labels := sample.labels) and "le" not in labels
         }
+
+    async def gauge(self, name: str) -> float:
+        """A size as it is now; 0 where the server does not tell."""
+        found = re.search(rf"^{name} (\S+)", await self._text(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    async def _text(self) -> str:
+        if self._connection is None:
+            return ""
+        return (await self._connection.request(b"GET", self._target)).body.decode()
 
     def close(self) -> None:
         """Let go of the connection."""

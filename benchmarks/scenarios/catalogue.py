@@ -20,6 +20,7 @@ from benchmarks.scenarios import (
     size,
     start,
 )
+from benchmarks.scenarios.faults import scenario as faults
 
 SCENARIOS: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Scenario] = {
         send_one,
         fanout,
         chatter,
+        faults,
         initial_sync,
         messages,
         search,
@@ -59,6 +61,7 @@ PLANS = {
 2 fanout --members 500
 2 chatter --rate 5
 2 chatter
+1 faults
 1 e2ee
 1 idle
 1 initial-sync
@@ -96,6 +99,7 @@ PLANS = {
 1 search --events 60 --members 3 --rooms 2 --times 2
 1 fanout --members 5,10 --events 3 --interval 0.2
 1 chatter --users 10 --rooms 4 --members 5 --rate 10 --seconds 2
+1 faults --users 10 --rooms 4 --members 5 --rate 10 --seconds 2 --rounds 1 --fault silent,upload
 1 e2ee --users 8 --otks 5 --rounds 1
 1 idle --users 10 --family 5 --seconds 1 --timeout 1000 --events 20
 1 initial-sync --rooms 4 --members 4 --events 30 --missed 120 --hot-rooms 2 --cold

@@ -39,6 +39,7 @@ def _set_up(folder: Path, database: Database) -> Process:
         environment={**os.environ, "PYTHONPATH": str(ROOT)},
         metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
         database=database.name,
+        file=None if database.url else folder / "data/hearth.db",
     )
 
 

@@ -27,6 +27,7 @@ class Process:
         environment: Mapping[str, str] | None = None,
         metrics_url: str | None = None,
         database: str | None = None,
+        file: Path | None = None,
     ) -> None:
         self._command = command
         self.folder = folder
@@ -36,6 +37,8 @@ class Process:
         self.metrics_url = metrics_url
         self.database = database
         """What the title of this server's PostgreSQL backends contains; None with SQLite."""
+        self.file = file
+        """The database of this server, if it is a file."""
         self.log = folder / LOG
         self.started_within = 0.0
         """The milliseconds that the first start took, with a data folder that was empty."""

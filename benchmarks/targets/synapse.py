@@ -58,7 +58,14 @@ def _set_up(folder: Path, database: Database) -> Process:
     file.write_text(json.dumps(_settings(folder, port, url, database), indent=2))  # JSON is YAML
     command = [str(PYTHON), "-m", "synapse.app.homeserver", "-c", str(file)]
     subprocess.run([*command, "--generate-keys"], check=True, cwd=folder, capture_output=True)
-    return Process(command, folder, url, environment=dict(os.environ), database=database.name)
+    return Process(
+        command,
+        folder,
+        url,
+        environment=dict(os.environ),
+        database=database.name,
+        file=None if database.url else folder / "homeserver.db",
+    )
 
 
 def _settings(folder: Path, port: int, url: str, database: Database) -> dict[str, Any]:

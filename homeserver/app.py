@@ -384,6 +384,9 @@ def _gauges(
     metrics.gauge(
         "writes_waiting", "Writes that wait for the committer", lambda: storage.store.waiting
     )
+    metrics.gauge(
+        "reads_waiting", "Reads that wait or are under way", lambda: storage.store.reading
+    )
     metrics.gauge("stream_position", "Where the stream is", lambda: storage.stream.position)
 
 

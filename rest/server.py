@@ -155,8 +155,8 @@ class Api:
 
 def _refusal(error: MatrixError) -> Answer:
     answer = Answer(error.body(), status=error.status)
-    if "retry_after_ms" in error.fields:
-        answer.headers["Retry-After"] = str(-(-error.fields["retry_after_ms"] // 1000))
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(error.retry_after)
     return answer
 
 

@@ -19,6 +19,12 @@ class MatrixError(Exception):
         self.error = error
         self.fields = fields
 
+    @property
+    def retry_after(self) -> int | None:
+        """The seconds after which to try again, as the header of this name has them."""
+        milliseconds = self.fields.get("retry_after_ms")
+        return None if milliseconds is None else -(-milliseconds // 1000)
+
     def body(self) -> dict[str, Any]:
         """The JSON object of the answer."""
         return {"errcode": self.errcode, "error": self.error, **self.fields}
@@ -195,9 +201,25 @@ class ConnectionTimeout(MatrixError):
 
 
 class Unavailable(MatrixError):
-    """A part that the answer needs cannot be reached now; the same request may succeed later."""
+    """A part that the answer needs cannot be reached now; the same request may succeed later.
+
+    Always carries ``retry_after_ms``.
+    """
 
     errcode, status = "M_UNKNOWN", 503
+
+    def __init__(self, error: str, *, retry_after_ms: int = 1000) -> None:
+        super().__init__(error, retry_after_ms=retry_after_ms)
+
+
+class Overloaded(Unavailable):
+    """Too much waits already, whoever it is that asks.
+
+    The errcode is that of rate limiting (client-server API, "Rate limiting"): clients wait as long
+    as they are told and ask again. The status says that it is not theirs to ask for less.
+    """
+
+    errcode = "M_LIMIT_EXCEEDED"
 
 
 class UserLocked(MatrixError):

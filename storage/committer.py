@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from schema.errors import Unavailable
+from schema.errors import Overloaded, Unavailable
 from storage.engine import Engine
 from storage.stream import Change, Stream
 from storage.transaction import Hook, WriteTransaction
@@ -87,10 +87,10 @@ class Committer:
         """Run ``work`` in the next transaction. The Deferred fires after its commit.
 
         Raises:
-            Unavailable: too much is waiting already.
+            Overloaded: too much is waiting already.
         """
         if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("The server is overloaded; try again in a moment")
+            raise Overloaded("The server is overloaded; try again in a moment", retry_after_ms=2000)
         done: Deferred[Written] = Deferred()
         self._waiting.append((work, done))
         if not self._busy:

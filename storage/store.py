@@ -9,12 +9,13 @@ from threading import local
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from schema.errors import Unavailable
+from schema.errors import Overloaded, Unavailable
 from storage.committer import Committer
 from storage.engine import Engine
 from storage.migrate import migrate
@@ -23,6 +24,8 @@ from storage.stream import Stream
 from storage.transaction import Transaction, WriteTransaction
 
 T = TypeVar("T")
+
+MAX_READING = 2_000
 
 
 class Meter(Protocol):
@@ -47,6 +50,7 @@ class Store:
         self._mine = local()
         self._is_closed = False
         self._connections: list[Any] = []
+        self._reading = 0
         self._readers = ThreadPool(engine.readers, engine.readers, name="hearth-readers")
         self._writer = ThreadPool(1, 1, name="hearth-writer")
         self._committer = Committer(reactor, self._writer, engine, stream)
@@ -82,6 +86,11 @@ class Store:
         """How many writes wait for the committer."""
         return self._committer.waiting
 
+    @property
+    def reading(self) -> int:
+        """How many reads wait or are under way."""
+        return self._reading
+
     def load(self, work: Callable[[Transaction], T]) -> T:
         """Read on the calling thread: for filling caches before the reactor runs."""
         connection = self._engine.connect(writing=False)
@@ -94,11 +103,14 @@ class Store:
         """Run ``work`` on a reader's thread and return its value.
 
         Raises:
+            Overloaded: too much is waiting already.
             Unavailable: the database cannot be reached, or the server has stopped.
         """
         self._check_open()
+        if self._reading >= MAX_READING:
+            raise Overloaded("The server is overloaded; try again in a moment", retry_after_ms=2000)
         began = perf_counter()
-        value, queries = await deferToThreadPool(self._reactor, self._readers, self._read, work)
+        value, queries = await self._on_reader(work)
         self._meter.database("read", queries, perf_counter() - began)
         return value
 
@@ -109,8 +121,8 @@ class Store:
         A started write ends even if nobody waits for it any more.
 
         Raises:
-            Unavailable: the database cannot be reached, too much is waiting, or the server has
-                stopped.
+            Overloaded: too much is waiting already.
+            Unavailable: the database cannot be reached, or the server has stopped.
             whatever ``work`` raises; nothing of it is stored then.
         """
         self._check_open()
@@ -122,12 +134,29 @@ class Store:
         value: T = written.value
         return value
 
+    def _on_reader(self, work: Callable[[Transaction], T]) -> "Deferred[tuple[T, int]]":
+        """It counts until its turn has come, also when nobody waits for it any more."""
+        done: Deferred[tuple[T, int]] = Deferred()
+        self._reading += 1
+        running = deferToThreadPool(self._reactor, self._readers, self._read_for, done, work)
+        running.addBoth(self._have_read, done)
+        return done
+
+    def _have_read(self, result: Any, done: "Deferred[Any]") -> None:
+        self._reading -= 1
+        done.callback(result)
+
     def _check_open(self) -> None:
         # The threads are gone: whoever waited for them would wait for ever.
         if self._is_closed:
             raise Unavailable("The server has stopped")
 
     # From here on: on a reader's thread.
+
+    def _read_for(self, done: "Deferred[Any]", work: Callable[[Transaction], T]) -> tuple[T, int]:
+        if done.called:
+            raise CancelledError  # whoever asked has left meanwhile
+        return self._read(work)
 
     def _read(self, work: Callable[[Transaction], T]) -> tuple[T, int]:
         """Reading has no effects, so after a lost connection it is simply done again."""

@@ -19,8 +19,8 @@ MAY_IMPORT = {
 # The composition root and the command line see everything, and nobody else imports them back.
 TOP = ("homeserver.app", "homeserver.__main__", "homeserver.cli")
 # Refusals are made above storage, which answers None or False. That the database itself is out of
-# reach is the one that only storage knows.
-REFUSAL_OF_STORAGE = "schema.errors.Unavailable"
+# reach, or that too much waits for it, is what only storage knows.
+REFUSALS_OF_STORAGE = {"schema.errors.Unavailable", "schema.errors.Overloaded"}
 
 
 class Sources:
@@ -50,7 +50,7 @@ class Sources:
                         names = {f"{source}.{alias.name}" for alias in node.names}
                         self.refusals_of_storage += [
                             f"{module}: {name}"
-                            for name in sorted(names - {REFUSAL_OF_STORAGE})
+                            for name in sorted(names - REFUSALS_OF_STORAGE)
                             if name.startswith("schema.errors")
                         ]
         return found

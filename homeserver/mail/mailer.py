@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from homeserver.clock import Clock, as_datetime
-from schema.errors import Unavailable
+from schema.errors import Overloaded
 
 AT_ONCE = 2
 MAX_WAITING = 200
@@ -70,10 +70,13 @@ class Mailer:
         """Refuse when too many letters wait already.
 
         Raises:
-            Unavailable: they do.
+            Overloaded: they do.
         """
         if len(self) >= MAX_WAITING:
-            raise Unavailable("Too many e-mails wait to be sent; try again in a few minutes")
+            raise Overloaded(
+                "Too many e-mails wait to be sent; try again in a few minutes",
+                retry_after_ms=120_000,
+            )
 
     def send(self, letter: Letter) -> None:
         """Send the letter as soon as may be. What becomes of it stands in the log."""

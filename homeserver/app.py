@@ -33,6 +33,7 @@ from homeserver.devices import DeviceHooks
 from homeserver.limits import Limits
 from homeserver.login_tokens import LoginTokens
 from homeserver.metrics import Metrics
+from homeserver.open_files import room_for_connections
 from homeserver.search.backlog import SearchBacklog
 from homeserver.sync.token import SyncToken
 from homeserver.terms import Terms
@@ -234,7 +235,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         background=background,
         workers=workers,
         schemas=schemas,
-        site=Site(api, reactor),
+        site=Site(api, reactor, room_for_connections()),
     )
 
 

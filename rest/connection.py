@@ -1,12 +1,14 @@
 """HTTP/1.1 on one connection: whole requests within bounds come out, answers go in, in order.
 
 llhttp (the package httptools) reads what the client sends; here is what it leaves to its user:
-sizes, time limits, the order of answers, and that nobody is read whose answers do not drain.
+sizes, time limits, the order of answers, that nobody is read whose answers do not drain, and that
+everybody has a place and a turn, but no more.
 """
 
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -23,7 +25,7 @@ from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
 from rest.request import Request
-from schema.errors import BadRequest, MatrixError, MethodNotAllowed, TooLarge
+from schema.errors import BadRequest, MatrixError, MethodNotAllowed, Overloaded, TooLarge
 
 MAX_HEAD = 16_384
 MAX_LINES = 200
@@ -84,8 +86,12 @@ class Connection(TwistedProtocol):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.transport.registerProducer(self, True)
-        self._site.connections.add(self)
         self._set_deadline()
+        if len(self._site.connections) < self._site.most:
+            self._site.connections.add(self)
+        else:
+            self._refuse(_full_house())
+            self._go_on()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone, or has been left."""
@@ -241,12 +247,15 @@ class Connection(TwistedProtocol):
         """Serve whoever is next, and read on if nobody has to wait."""
         if self._is_serving or self.is_lost:
             return
-        self._is_serving = True
-        while self._current is None and self._waiting and self._has_room:
-            self._current = self._waiting.popleft()
+        if self._current is None and self._waiting and self._has_room:
+            self._is_serving = True
+            self._current = request = self._waiting.popleft()
             self._set_deadline()
-            self._site.handler.serve(self._current)
-        self._is_serving = False
+            self._site.handler.serve(request)
+            # Of many requests that came at once, others have their turn before the next.
+            self._is_serving = self._current is not request and len(self._waiting) > 0
+            if self._is_serving:
+                self._site.call_soon(self._next_turn)
         if self._current is None and not self._waiting:
             if self._refusal is not None:
                 self._say_why_not(self._refusal)
@@ -254,6 +263,10 @@ class Connection(TwistedProtocol):
                 self._incoming.expects_continue = False
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._read_or_not()
+
+    def _next_turn(self) -> None:
+        self._is_serving = False
+        self._go_on()
 
     def _read_or_not(self) -> None:
         """Whoever does not take their answers, or asks far ahead, is not listened to."""
@@ -301,6 +314,8 @@ class Connection(TwistedProtocol):
         refused.is_last = True
         body = orjson.dumps(error.body())
         lines = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        if error.retry_after is not None:
+            lines += b"Retry-After: %d\r\n" % error.retry_after
         self.begin(refused, error.status, lines, body)
         self._hang_up()
 
@@ -322,8 +337,11 @@ class Site(Factory):
 
     noisy = False
 
-    def __init__(self, handler: Handler, reactor: Any) -> None:
+    def __init__(self, handler: Handler, reactor: Any, most: int) -> None:
+        """``most`` is the number of connections beyond which clients are told to come later."""
         self.handler = handler
+        self.most = most
+        self.call_soon: Callable[..., Any] = partial(reactor.callLater, 0)
         self.now: Callable[[], float] = reactor.seconds
         self.connections: set[Connection] = set()
         self._sweeping = LoopingCall(self._sweep)
@@ -359,6 +377,10 @@ class Site(Factory):
 
 def _no_http() -> MatrixError:
     return BadRequest("This is not a request that HTTP allows")
+
+
+def _full_house() -> MatrixError:
+    return Overloaded("Too many clients are connected; try again in a moment", retry_after_ms=5000)
 
 
 def _large_head() -> MatrixError:

@@ -29,6 +29,8 @@ class ServerProcess(Server):
     """More of the command line."""
     file_size_limit: int | None = None
     """No file of the server grows beyond this many bytes: a disk that is full."""
+    open_files_limit: int | None = None
+    """The soft limit that the server is started with."""
     _address = ""
 
     @property
@@ -81,6 +83,9 @@ class ServerProcess(Server):
         file.write_text(yaml.safe_dump(settings))
         command = [sys.executable, "-m", "homeserver", "serve", "--config", str(file.resolve())]
         command += self.options
+        if self.open_files_limit is not None:
+            ulimit = f'ulimit -S -n {self.open_files_limit}; exec "$@"'
+            command = ["bash", "-c", ulimit, "bash", *command]
         if self.file_size_limit is not None:
             blocks = self.file_size_limit // 1024
             command = ["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "bash", *command]

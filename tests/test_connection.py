@@ -17,6 +17,7 @@ from rest.connection import LONG_PATIENCE, MAX_HEAD, PATIENCE, SWEEP_SECONDS, Co
 from rest.request import MEMORY_BODY, Request
 
 LIMIT = 2 * MEMORY_BODY
+MOST = 10
 
 
 class Transport(StringTransportWithDisconnection):
@@ -57,7 +58,7 @@ class ConnectionTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.handler = Echo()
-        self.site = Site(self.handler, self.clock)
+        self.site = Site(self.handler, self.clock, MOST)
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.client = self.connect()
@@ -77,12 +78,14 @@ class ConnectionTest(SynchronousTestCase):
             connection.dataReceived(part)
 
     def statuses(self) -> list[bytes]:
-        """Of the answers so far."""
+        """Of the answers so far, those included whose turn comes soon."""
+        self.clock.advance(0)
         parts = self.client.value().split(b"HTTP/1.1 ")
         return [part[:3] for part in parts[1:]]
 
     def is_open(self) -> bool:
         """Whether the server has not hung up."""
+        self.clock.advance(0)
         return bool(self.client.connected)
 
     def test_answers_come_in_the_order_of_requests(self) -> None:
@@ -102,6 +105,35 @@ class ConnectionTest(SynchronousTestCase):
         self.handler.requests[0].answer(200, b"", b"")
         self.assertEqual(len(self.statuses()), 5_001)
         self.assertEqual(self.client.producerState, "producing")
+
+    def test_others_have_their_turn_between_requests_that_came_at_once(self) -> None:
+        greedy = self.client
+        self.say(b"GET /now HTTP/1.1\r\n\r\n" * 3)
+        self.client = self.connect()
+        self.say(b"GET /now HTTP/1.1\r\n\r\n")
+        self.assertEqual(greedy.value().count(b"HTTP/1.1 200"), 1)
+        self.assertEqual(self.client.value().count(b"HTTP/1.1 200"), 1)
+        self.clock.advance(0)
+        self.assertEqual(greedy.value().count(b"HTTP/1.1 200"), 3)
+
+    def test_who_leaves_before_their_turn_is_not_served(self) -> None:
+        self.say(b"GET /now HTTP/1.1\r\n\r\n" * 3)
+        self.client.abortConnection()
+        self.clock.advance(0)
+        self.assertEqual(len(self.handler.requests), 1)
+
+    def test_when_all_places_are_taken_the_next_is_told_to_come_later(self) -> None:
+        first = self.client
+        others = [self.connect() for _ in range(MOST - 1)]
+        self.client = self.connect()
+        self.assertEqual((self.statuses(), self.is_open()), ([b"503"], False))
+        self.assertIn(b"\r\nRetry-After: 5\r\n", self.client.value())
+        self.assertIn(b"M_LIMIT_EXCEEDED", self.client.value())
+        self.assertTrue(all(each.connected for each in [first, *others]))
+        first.abortConnection()
+        self.client = self.connect()
+        self.say(b"GET /now HTTP/1.1\r\n\r\n")
+        self.assertEqual((self.statuses(), self.is_open()), ([b"200"], True))
 
     def test_whoever_takes_no_answers_gets_no_more(self) -> None:
         self.client.protocol.pauseProducing()

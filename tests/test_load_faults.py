@@ -1,5 +1,7 @@
 """When it is all too much: what waits is kept, what cannot wait is told when to come again."""
 
+import resource
+import socket
 import sqlite3
 import threading
 from collections import Counter
@@ -7,17 +9,22 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 from unittest import SkipTest
+from urllib.parse import urlsplit
 
 import orjson
 import psycopg2
 import treq
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
 from homeserver import passwords
+from rest.connection import LONG_PATIENCE
 from storage import committer, sqlite, store
 from tests.following import Follower
+from tests.processes import ServerProcess
 from tests.support import PASSWORD, V3, Person, Server, WireTest, bodies
 
 SOFT_LIMIT = 1024
@@ -197,3 +204,72 @@ class ManyLoginsTest(LoadTest):
         self.patch(passwords, "MAX_WAITING", 0)
         answered = await self.ask(self.alice, "POST", "/login", login)
         self.check_told_to_come_again(answered, "M_LIMIT_EXCEEDED", 10)
+
+
+class DeafClient(Protocol):
+    """Asks and asks, and takes no answer."""
+
+    def connectionMade(self) -> None:
+        """Deaf from the beginning."""
+        self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.transport.pauseProducing()
+
+
+class ConnectionsTest(LoadTest):
+    """Clients that do not do their part."""
+
+    async def test_a_client_that_never_reads_holds_one_answer_and_not_for_ever(self) -> None:
+        hearth = await self.server()
+        alice, bob = await hearth.people("alice", "bob")
+        path = f"/user/{alice.id}/account_data/org.example.large"
+        await alice.ask("PUT", path, {"text": "x" * 60_000})
+        site: Any = hearth.app.site
+        known = set(site.connections)
+        host = urlsplit(hearth.base)
+        endpoint = TCP4ClientEndpoint(default_reactor, host.hostname, host.port)
+        client: Any = await connectProtocol(endpoint, DeafClient())
+        request = f"GET {V3}{path} HTTP/1.1\r\nAuthorization: Bearer {alice.token}\r\n\r\n"
+        client.transport.write(request.encode() * 1000)
+        await self.until(lambda: site.connections - known)
+        [connection] = site.connections - known
+        unmoved, unanswered = 0, 0
+        while unmoved < 20:  # the buffers on the way are not full yet
+            await deferLater(default_reactor, 0.005)
+            unmoved = unmoved + 1 if len(connection._waiting) == unanswered else 0
+            unanswered = len(connection._waiting)
+            transport = connection.transport
+            held = len(transport.dataBuffer) + transport._tempDataLen
+            self.assertLess(held, 4 * 65_536)
+        self.assertGreater(unanswered, 0)
+        self.assertEqual((await self.ask(bob, "GET", "/account/whoami"))[0], 200)
+        self.assertLessEqual(connection.deadline, site.now() + LONG_PATIENCE)
+        connection.deadline = site.now() - 1
+        site._sweep()
+        await self.until(lambda: connection not in site.connections)
+        client.transport.abortConnection()
+
+    async def test_a_thousand_silent_connections_do_not_use_up_what_others_need(self) -> None:
+        own, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 2 * SILENT:
+            raise SkipTest("So many files cannot be open here")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(own, 2 * SILENT), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (own, hard))
+        hearth = ServerProcess(self, {})
+        hearth.open_files_limit = SOFT_LIMIT  # as systemd and many shells start it
+        self.addCleanup(hearth.kill)
+        await hearth.start()
+        address = urlsplit(hearth.base)
+        silent = []
+        for _ in range(SILENT):
+            silent.append(socket.create_connection((address.hostname, address.port)))
+            self.addCleanup(silent[-1].close)
+        await self.inhabit(hearth)
+        self.assertEqual((await self.send(0))[0], 200)
+        await self.check_each_is_there_once(1)
+        self.assertNotIn("Traceback", hearth.log)
+        self.assertNotIn("Too many open files", hearth.log)
+        for each in silent:
+            each.setblocking(False)
+            with self.assertRaises(BlockingIOError):  # still open
+                each.recv(1)
+        await hearth.stop()

@@ -42,7 +42,7 @@ class SlowReaders(Fault):
         for number, person in enumerate(people[::ONE_IN]):
             works = await self._client(person, reads=number % 2 == 1)
             self._tasks += [asyncio.create_task(work) for work in works]
-        await self.bench.calm(20)  # until all buffers on the way to them are full
+        await self.bench.calm(10)  # until all buffers on the way to them are full
 
     async def end(self) -> None:
         """They leave."""

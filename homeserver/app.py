@@ -279,7 +279,7 @@ def _account_hooks(
         rooms.create.self_room(txn, user_id)
 
     return AccountHooks(
-        created=[make_self_room] if config.rooms.self_room else [],
+        created=[rooms.profiles.begin, *([make_self_room] if config.rooms.self_room else [])],
         deactivated=[
             rooms.membership.leave_all,
             rooms.erasures.closed,

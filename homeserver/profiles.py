@@ -21,6 +21,7 @@ from schema.errors import (
     NotFound,
     ProfileTooLarge,
 )
+from schema.ids import UserId, localpart
 from storage import members, profiles
 from storage.store import Store
 from storage.stream import Change
@@ -132,6 +133,15 @@ class Profiles:
             self._show_in_rooms(txn, user_id, key)
 
         await self.store.write(work)
+
+    def begin(self, txn: WriteTransaction, user_id: str) -> None:
+        """Inside a transaction: a new person is called what they chose, until they say more.
+
+        Without that, clients show the whole user id.
+        """
+        if not profiles.fields(txn, user_id):
+            name = orjson.dumps(localpart(UserId(user_id))).decode()
+            profiles.put(txn, user_id, "displayname", name)
 
     def forget(self, txn: WriteTransaction, user_id: str, erase: bool) -> None:
         """Inside a transaction: the account ends. Whoever wants to be erased loses their name."""

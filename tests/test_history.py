@@ -77,7 +77,9 @@ class StateTest(HistoryCase):
         await self.alice.ask("POST", f"/rooms/{self.room}/invite", {"user_id": self.carol.id})
         _, answer = await self.get("joined_members", self.alice)
         shown = {"display_name": "Bob B.", "avatar_url": "mxc://localhost/bob"}
-        self.assertEqual(answer["joined"], {self.alice.id: {}, self.bob.id: shown})
+        self.assertEqual(
+            answer["joined"], {self.alice.id: {"display_name": "alice"}, self.bob.id: shown}
+        )
 
 
 class VisibilityTest(HistoryCase):

@@ -36,9 +36,8 @@ class SearchTest(SearchCase):
             [context[side][0]["content"]["body"] for side in ("events_before", "events_after")],
             ["Good morning everybody", "Thank you!"],
         )
-        self.assertEqual(
-            context["profile_info"], {self.alice.id: {"displayname": "Al"}, self.bob.id: {}}
-        )
+        names = {self.alice.id: {"displayname": "Al"}, self.bob.id: {"displayname": "bob"}}
+        self.assertEqual(context["profile_info"], names)
         state = {event["type"] for event in answer["state"][self.street]}
         self.assertIn("m.room.name", state)
         # From there one reads on.

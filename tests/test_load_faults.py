@@ -62,10 +62,12 @@ class LoadTest(WireTest):
         content = {"msgtype": "m.text", "body": str(number)}
         return Deferred.fromCoroutine(self.ask(self.alice, "PUT", path, content))
 
-    def check_told_to_come_again(self, answered: Any, errcode: str, seconds: int) -> None:
+    def check_told_to_come_again(
+        self, answered: Any, errcode: str, seconds: int, status: int = 503
+    ) -> None:
         """Refused, and told when to try again."""
         code, answer, retry_after = answered
-        self.assertEqual((code, answer["errcode"]), (503, errcode))
+        self.assertEqual((code, answer["errcode"]), (status, errcode))
         self.assertEqual(answer["retry_after_ms"], 1000 * seconds)
         self.assertEqual(retry_after, [str(seconds)])
         self.assertIn("try again", answer["error"])
@@ -203,7 +205,7 @@ class ManyLoginsTest(LoadTest):
         login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
         self.patch(passwords, "MAX_WAITING", 0)
         answered = await self.ask(self.alice, "POST", "/login", login)
-        self.check_told_to_come_again(answered, "M_LIMIT_EXCEEDED", 10)
+        self.check_told_to_come_again(answered, "M_LIMIT_EXCEEDED", 5, status=429)
 
 
 class DeafClient(Protocol):

@@ -16,35 +16,27 @@ class Moment:
     state_key: str | None
 
 
-def moments_from(
-    txn: Transaction, room_id: str, ts: int, seq: int, first: int, last: int, limit: int
+def moments(
+    txn: Transaction,
+    room_id: str,
+    place: tuple[int, int],
+    first: int,
+    last: int,
+    limit: int,
+    *,
+    backwards: bool,
 ) -> list[Moment]:
-    """Events with ``first <= seq <= last``, by time and number, from this time and number on."""
+    """Events with ``first <= seq <= last``, by time and number, from this time and number on.
+
+    ``backwards``: up to it, the latest first.
+    """
+    side, order = ("<=", " DESC") if backwards else (">=", "")
     rows = txn.all(
         "SELECT origin_server_ts, seq, event_id, sender, state_key FROM events WHERE room_id = ?"
-        " AND (origin_server_ts, seq) >= (?, ?) AND seq >= ? AND seq <= ?"
-        " ORDER BY origin_server_ts, seq LIMIT ?",
+        f" AND (origin_server_ts, seq) {side} (?, ?) AND seq >= ? AND seq <= ?"
+        f" ORDER BY origin_server_ts{order}, seq{order} LIMIT ?",
         room_id,
-        ts,
-        seq,
-        first,
-        last,
-        limit,
-    )
-    return [Moment(*row) for row in rows]
-
-
-def moments_upto(
-    txn: Transaction, room_id: str, ts: int, seq: int, first: int, last: int, limit: int
-) -> list[Moment]:
-    """The same backwards, up to this time and number."""
-    rows = txn.all(
-        "SELECT origin_server_ts, seq, event_id, sender, state_key FROM events WHERE room_id = ?"
-        " AND (origin_server_ts, seq) <= (?, ?) AND seq >= ? AND seq <= ?"
-        " ORDER BY origin_server_ts DESC, seq DESC LIMIT ?",
-        room_id,
-        ts,
-        seq,
+        *place,
         first,
         last,
         limit,

@@ -127,9 +127,9 @@ class _Collector:
 
 
 def _parse(text: str, seen: _Collector) -> None:
-    data = text.replace("\0", "").encode()
     from lxml import etree  # four megabytes, which only who wants previews has to spare
 
+    data = text.replace("\0", "").encode()
     target: Any = seen
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True)
     try:

@@ -7,7 +7,7 @@ from homeserver.rooms.stretches import EVER
 from homeserver.rooms.visibility import Sight, Visibility
 from schema.errors import Forbidden, NotFound
 from storage.store import Store
-from storage.timestamps import Moment, moments_from, moments_upto
+from storage.timestamps import Moment, moments
 from storage.transaction import Transaction
 
 PAGE = 100
@@ -45,14 +45,13 @@ def _closest(
 ) -> Moment | None:
     """Between what the reader may see lies at times what they may not: that is stepped over."""
     first, last = sight.stretches[0][0], sight.last
-    seq = EVER if backwards else 0
+    place = ts, EVER if backwards else 0
     for _ in range(0, MAX_LOOKED_AT, PAGE):
-        find = moments_upto if backwards else moments_from
-        page = find(txn, room_id, ts, seq, first, last, PAGE)
+        page = moments(txn, room_id, place, first, last, PAGE, backwards=backwards)
         for moment in page:
             if sight.shows(moment):
                 return moment
         if len(page) < PAGE:
             return None
-        ts, seq = page[-1].origin_server_ts, page[-1].seq + (-1 if backwards else 1)
+        place = page[-1].origin_server_ts, page[-1].seq + (-1 if backwards else 1)
     return None

@@ -75,16 +75,17 @@ class Line(StringTransport):
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """As a real one."""
 
-    def writeSequence(self, data: Any) -> None:
+    def writeSomeData(self, data: bytes) -> int:
         """The server answers in one piece."""
-        head, body = data
-        self.received += len(head) + len(body)
+        head, _, body = data.partition(b"\r\n\r\n")
+        self.received += len(data)
         answer, self._answer = self._answer, None
         assert answer is not None
         is_good = head.startswith(b"HTTP/1.1 200")
         result = orjson.loads(body) if is_good else Failure(Refused(body.decode()))
         reactor: Any = default_reactor
         reactor.callLater(0, answer.callback, result)  # after the server is done
+        return len(data)
 
     def ask(self, method: str, path: str, body: bytes = b"") -> "Deferred[Any]":
         """One request; its JSON."""

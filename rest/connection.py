@@ -16,7 +16,7 @@ import orjson
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade
 from httptools import HttpRequestParser as Parser
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.interfaces import IAddress, IPullProducer
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import LoopingCall
@@ -55,7 +55,7 @@ class Handler(Protocol):
         """Answer the request, now or later, with one of its two methods."""
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class Connection(TwistedProtocol):
     """One client. Its requests are read ahead, but served one after the other."""
 
@@ -85,7 +85,7 @@ class Connection(TwistedProtocol):
         if self.host is not None:
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-        self.transport.registerProducer(self, True)
+        self.transport.registerProducer(self, False)
         self._set_deadline()
         if len(self._site.connections) < self._site.most:
             self._site.connections.add(self)
@@ -125,14 +125,8 @@ class Connection(TwistedProtocol):
             self._refuse(_no_http() if self._incoming is None else _large_head())
         self._go_on()
 
-    def pauseProducing(self) -> None:
-        """What has been written waits for the client to take it."""
-        self._has_room = False
-        self._set_deadline()
-        self._read_or_not()
-
     def resumeProducing(self) -> None:
-        """It has taken it."""
+        """The client has taken what was written."""
         self._has_room = True
         self._set_deadline()
         drained, self._drained = self._drained, None
@@ -206,22 +200,23 @@ class Connection(TwistedProtocol):
 
     def begin(self, request: Request, status: int, lines: bytes, body: bytes = b"") -> None:
         """Write the head of an answer, and the body or its beginning."""
-        head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b\r\n" % (
+        answer = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b\r\n%b" % (
             status,
             _REASONS.get(status, b"Unknown"),
             self._site.date(),
             CORS,
             b"Connection: close\r\n" if request.is_last else b"",
             lines,
+            body,
         )
-        self.transport.writeSequence((head, body))
+        self._write(answer)
 
     async def write(self, part: bytes) -> None:
         """Write more of the body as soon as there is room. Cancelled when the client leaves."""
         if not self._has_room:
             self._drained = Deferred()
             await self._drained
-        self.transport.write(part)
+        self._write(part)
 
     def finish(self, request: Request) -> None:
         """The answer is complete, or will never be."""
@@ -242,6 +237,15 @@ class Connection(TwistedProtocol):
             self.transport.abortConnection()
 
     # From here on: private.
+
+    def _write(self, data: bytes) -> None:
+        """What the kernel takes goes out at once, and not only when the reactor has its turn."""
+        sent = self.transport.writeSomeData(data) if self._has_room else 0
+        if sent != len(data):
+            self._has_room = False
+            self._set_deadline()
+            # If the connection is lost, which is no number, the reactor will find out as well.
+            self.transport.write(data[sent:] if isinstance(sent, int) else data)
 
     def _go_on(self) -> None:
         """Serve whoever is next, and read on if nobody has to wait."""

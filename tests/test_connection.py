@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
@@ -22,6 +23,14 @@ MOST = 10
 
 class Transport(StringTransportWithDisconnection):
     """What the server writes, and what it does with the connection."""
+
+    takes = 1_000_000
+    """How many bytes the client takes at once."""
+
+    def writeSomeData(self, data: bytes) -> int:
+        """What the client takes at once; the rest should come by ``write``."""
+        self.write(data[: self.takes])
+        return min(self.takes, len(data))
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """As a real one."""
@@ -136,11 +145,22 @@ class ConnectionTest(SynchronousTestCase):
         self.assertEqual((self.statuses(), self.is_open()), ([b"200"], True))
 
     def test_whoever_takes_no_answers_gets_no_more(self) -> None:
-        self.client.protocol.pauseProducing()
-        self.say(b"GET /now HTTP/1.1\r\n\r\n" * 3)
-        self.assertEqual((self.handler.requests, self.client.producerState), ([], "paused"))
-        self.client.protocol.resumeProducing()
-        self.assertEqual((len(self.statuses()), self.client.producerState), (3, "producing"))
+        for takes in (0, 1, 70):
+            self.client, self.handler.requests = self.connect(), []
+            self.client.takes = takes
+            self.say(b"GET /now HTTP/1.1\r\n\r\n" * 3)
+            self.assertEqual((self.statuses(), self.client.producerState), ([b"200"], "paused"))
+            self.assertEqual(len(self.handler.requests), 1)
+            self.client.takes = 1_000_000
+            self.client.protocol.resumeProducing()
+            self.assertEqual((len(self.statuses()), self.client.producerState), (3, "producing"))
+            first, second, third = self.client.value().split(b"now")[:3]
+            self.assertEqual((first, second), (second, third))
+
+    def test_an_answer_on_a_lost_connection_is_left_to_the_reactor(self) -> None:
+        self.patch(self.client, "writeSomeData", lambda data: CONNECTION_LOST)
+        self.say(b"GET /now HTTP/1.1\r\n\r\n" * 2)
+        self.assertEqual((self.statuses(), len(self.handler.requests)), ([b"200"], 1))
 
     def test_a_body_in_whatever_pieces(self) -> None:
         whole = (
@@ -250,11 +270,14 @@ class ConnectionTest(SynchronousTestCase):
             for part in (b"a", b"b"):
                 yield part
 
-        self.client.protocol.pauseProducing()
+        self.client.takes = 0
         answering = request.answer_in_parts(200, b"Content-Length: 2\r\n", parts())
         answered = Deferred.fromCoroutine(answering)
         self.assertNoResult(answered)
-        self.assertFalse(self.client.value().endswith(b"a"))
+        self.assertTrue(self.client.value().endswith(b"\r\n\r\n"))
+        self.client.protocol.resumeProducing()
+        self.assertNoResult(answered)
+        self.assertTrue(self.client.value().endswith(b"\r\n\r\na"))
         self.client.protocol.resumeProducing()
         self.successResultOf(answered)
         self.assertTrue(self.client.value().endswith(b"\r\n\r\nab"))
@@ -296,7 +319,7 @@ class ConnectionTest(SynchronousTestCase):
         self.say(b"GET /slow HTTP/1.1\r\n\r\n")
         self.clock.pump([10.0] * 30)
         self.assertTrue(self.is_open())
-        self.client.protocol.pauseProducing()
+        self.client.takes = 20
         self.handler.requests[0].answer(200, b"", b"long")
         self.clock.pump([10.0] * (LONG_PATIENCE // 10))
         self.assertTrue(self.is_open())

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from homeserver.devices import AccountChanged
 from storage.stream import Change
 
-AT_ONCE = 20
+TURN = 0.1
+"""Seconds for which those who are woken go on, before others have their turn."""
 
 
 class Waiter:
@@ -71,9 +72,8 @@ class Waiter:
 class Waiters:
     """Everybody who waits, by person.
 
-    Those who are woken together go on a few at a time, and not before the reactor has written what
-    was ready: so whoever sent the message has their answer first, and the first receivers have the
-    message while it is put together for the last.
+    Those who are woken together go on together, and soon: so whoever sent the message has their
+    answer first, and the last receiver need not wait until the first have come back and been read.
     """
 
     def __init__(self, reactor: Any, joined: Callable[[str], Collection[str]]) -> None:
@@ -105,11 +105,11 @@ class Waiters:
         """``waiter`` sleeps and has been woken."""
         self._due.append(waiter)
         if len(self._due) == 1:
-            # What is called later from here would still run before anything is written.
-            self.reactor.callLater(0, self.reactor.callLater, 0, self._rouse_some)
+            self.reactor.callLater(0, self._rouse_some)
 
     def _rouse_some(self) -> None:
-        for _ in range(min(AT_ONCE, len(self._due))):
+        end = self.reactor.seconds() + TURN
+        while self._due and self.reactor.seconds() <= end:
             self._due.popleft().rouse()
         if self._due:
             self.reactor.callLater(0, self._rouse_some)

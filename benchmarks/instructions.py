@@ -103,16 +103,19 @@ def _total(file: Path) -> int:
 async def _replay(folder: Path) -> None:
     """Each operation between two marks."""
     replay = Replay(folder)
-    await replay.start()
-    gc.collect()
-    gc.disable()
-    for name, operation in replay.operations.items():
-        os.getloadavg()
-        for _ in range(TIMES):
-            await operation()
-        os.getloadavg()
-        print(name, flush=True)
-    await replay.app.stop()
+    try:
+        await replay.start()
+        gc.collect()
+        gc.disable()
+        for name, operation in replay.operations.items():
+            await operation()  # that the one before has left nothing to be done
+            os.getloadavg()
+            for _ in range(TIMES):
+                await operation()
+            os.getloadavg()
+            print(name, flush=True)
+    finally:
+        await replay.app.stop()
 
 
 def _run(folder: Path) -> int:

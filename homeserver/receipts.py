@@ -111,13 +111,13 @@ class ReceiptsPart:
         self._store = store
         self._rooms = rooms
         self._visibility = visibility
-        self._floor = 0
+        self._floor = self._last = 0
         self._recent: dict[str, dict[tuple[str, str, str], Receipt]] = defaultdict(dict)
         self._newest: dict[str, int] = {}
 
     def start_at(self, position: int) -> None:
         """From this position of the stream on, this sees every receipt."""
-        self._floor = position
+        self._floor = self._last = position
 
     def __len__(self) -> int:
         return sum(map(len, self._recent.values()))
@@ -129,7 +129,7 @@ class ReceiptsPart:
                 receipt = change.receipt
                 key = (receipt.user_id, receipt.receipt_type, receipt.thread_id)
                 self._recent[receipt.room_id][key] = receipt
-                self._newest[receipt.room_id] = receipt.position
+                self._newest[receipt.room_id] = self._last = receipt.position
 
     async def since(
         self,
@@ -163,6 +163,8 @@ class ReceiptsPart:
         return sections
 
     async def _moved(self, rooms: Collection[str], since: int, upto: int) -> list[Receipt]:
+        if self._last <= since:
+            return []
         if since < self._floor:
             return await self._store.read(lambda txn: receipts.in_rooms(txn, rooms, since, upto))
         return [

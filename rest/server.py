@@ -188,11 +188,11 @@ async def _write(request: Request, answer: Answer, request_id: str) -> None:
     for name, value in answer.headers.items():
         text += f"{name}: {_line(value)}\r\n"
     lines = text.encode()
-    if isinstance(answer.body, AsyncIterator):
-        await request.answer_in_parts(answer.status, lines, answer.body)
-    else:
-        assert isinstance(answer.body, bytes)
+    if isinstance(answer.body, bytes):
         request.answer(answer.status, lines, answer.body)
+    else:
+        assert isinstance(answer.body, AsyncIterator)
+        await request.answer_in_parts(answer.status, lines, answer.body)
 
 
 def _line(value: str) -> str:

@@ -110,6 +110,8 @@ class Memberships:
         Met are people whom they track because one of the two has come into a room or was invited,
         whether or not they were tracked before; parted are people who were and are not.
         """
+        if self._steps_in_room.newest <= since:
+            return set(), set()
         own = await self.steps_of(user_id, since, upto)
         moved = [
             room_id

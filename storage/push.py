@@ -17,14 +17,25 @@ MAIN = "main"
 JOINED = ""
 """The thread of a place that stands for the whole room."""
 
+_IS_IN_THREAD = "e.rel_type = 'm.thread' AND e.relates_to LIKE '$%'"
+_THREAD_ID = f"CASE WHEN {_IS_IN_THREAD} THEN e.relates_to ELSE 'main' END"
+
 # What every event counts for one person, after their place in ``floor``: the usual, and then what
 # differs from it. The latter takes the person twice.
 _USUAL = (
     " SELECT e.room_id, e.seq, e.position, 1 AS notify, e.verdict / 2 AS highlight,"
-    " CASE WHEN e.rel_type = 'm.thread' AND e.relates_to LIKE '$%' THEN e.relates_to"
-    " ELSE 'main' END AS thread_id"
+    f" {_THREAD_ID} AS thread_id"
     " FROM floor f JOIN events e ON e.room_id = f.room_id AND e.seq > f.seq AND e.verdict > 0"
     " WHERE f.is_joined = 1"
+)
+# The usual, less one notification for each event of the main timeline. The condition in brackets is
+# that of the index events_special, which has some events that notify nobody, too.
+_SPECIAL = (
+    " SELECT e.room_id, e.seq, e.position,"
+    f" CASE WHEN {_IS_IN_THREAD} THEN 1 ELSE 0 END AS notify, e.verdict / 2 AS highlight,"
+    f" {_THREAD_ID} AS thread_id"
+    " FROM floor f JOIN events e ON e.room_id = f.room_id AND e.seq > f.seq AND e.verdict <> 0"
+    " AND (e.verdict > 1 OR e.rel_type = 'm.thread') WHERE f.is_joined = 1"
 )
 _DIFFERENT = (
     " UNION ALL SELECT d.room_id, d.seq, d.position, d.verdict % 2 - d.usual % 2,"
@@ -287,25 +298,39 @@ def unread(
 
     What ``ignored`` people have sent does not count.
     """
-    others = ""
+    is_other = is_others = ""
     if ignored:
         # Only then: whoever ignores nobody is counted without reading the events themselves.
-        others = (
-            " AND EXISTS (SELECT 1 FROM events o WHERE o.room_id = c.room_id AND o.seq = c.seq"
-            f" AND o.sender NOT IN ({_marks(ignored)}))"
+        is_other = f" AND e.sender NOT IN ({_marks(ignored)})"
+        is_others = (
+            " AND EXISTS (SELECT 1 FROM events e WHERE e.room_id = c.room_id AND e.seq = c.seq"
+            f"{is_other})"
         )
+    in_main = (
+        "FROM events e WHERE e.room_id = f.room_id AND e.seq > f.main_seq AND e.verdict > 0"
+        f" AND ({_IS_IN_THREAD}) IS NOT TRUE{is_other}"
+    )
     rows = txn.among(
-        f"WITH {_PLACES}, floor AS (SELECT room_id, seq, 1 AS is_joined FROM place"
-        f" WHERE thread_id = ''), counted AS ({_USUAL}{_DIFFERENT})"
-        " SELECT c.room_id, c.thread_id, SUM(c.notify), SUM(c.highlight), MAX(c.seq)"
+        f"WITH {_PLACES}, floor AS (SELECT room_id, 1 AS is_joined,"
+        " MAX(CASE WHEN thread_id = '' THEN seq END) AS seq, MAX(seq) AS main_seq"
+        " FROM place WHERE thread_id IN ('', 'main') GROUP BY room_id),"
+        f" counted AS ({_SPECIAL}{_DIFFERENT})"
+        " SELECT room_id, thread_id, CAST(SUM(notify) AS BIGINT), SUM(highlight), MAX(newest)"
+        # Room by room: grouped by room, SQLite would sort the events first.
+        f" FROM (SELECT f.room_id, 'main' AS thread_id, (SELECT COUNT(*) {in_main}) AS notify,"
+        f" 0 AS highlight, (SELECT e.seq {in_main} ORDER BY e.seq DESC LIMIT 1) AS newest"
+        " FROM floor f UNION ALL SELECT c.room_id, c.thread_id, c.notify, c.highlight, c.seq"
         " FROM counted c LEFT JOIN place t ON t.room_id = c.room_id AND t.thread_id = c.thread_id"
-        f" WHERE c.seq > COALESCE(t.seq, 0){others} GROUP BY c.room_id, c.thread_id",
+        f" WHERE c.seq > COALESCE(t.seq, 0){is_others}) AS added_up"
+        " GROUP BY room_id, thread_id HAVING MAX(newest) > 0",
         room_ids,
         user_id,
         user_id,
         user_id,
         user_id,
         user_id,
+        *ignored,
+        *ignored,
         *ignored,
     )
     return [Unread(*row) for row in rows]

@@ -627,6 +627,7 @@ BOB = 1
 TEXT = {"body": "hello", "msgtype": "m.text"}
 HELLO: Step = ("say", 0, 0, "m.room.message", TEXT, None, 0, [])
 READ_BY_BOB = ("read", BOB, 0, 0, "m.read", "")
+ALL_BUT_ONE_READ_BY_BOB = ("read", BOB, 0, 1, "m.read", "")
 LEAVE, JOIN = ("leave", BOB, 0), ("join", BOB, 0)
 IGNORE = ("ignore", BOB, [0])
 MUTE, UNMUTE = ("change_rules", BOB, "mute one"), ("change_rules", BOB, "as it was")
@@ -680,6 +681,7 @@ class UnreadCounts(TestCase):
     @settings(deadline=None, max_examples=100)
     @given(HISTORIES, st.sampled_from([1, 100, 100]), st.sampled_from([1, 64, 64]))
     @example([([HELLO], "", []), ([READ_BY_BOB], "late", [BOB])], 100, 64)
+    @example([([HELLO, HELLO], "", [BOB]), ([ALL_BUT_ONE_READ_BY_BOB], "", [BOB])], 100, 64)
     @example([([HELLO], "", [BOB]), ([LEAVE, JOIN, HELLO], "", [BOB])], 100, 64)
     @example([([HELLO, LEAVE], "", []), ([], "late", [BOB]), ([JOIN], "", [BOB])], 100, 64)
     @example([([HELLO, MUTE, HELLO, UNMUTE, HELLO, MUTE, HELLO], "", [BOB])], 100, 64)

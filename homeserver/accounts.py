@@ -159,15 +159,54 @@ class Accounts:
             return _name_in(proof)
         return await self._third_party_ids.owner(address) or _NOBODY
 
-    async def authenticate(self, name: str, password: str) -> str:
-        """The user id of whoever has this name and password. ``name`` may be a full user id.
+    async def authenticate(self, proof: Mapping[str, Any], password: str) -> str:
+        """The user id of whoever is named in a login and has this password.
 
-        Takes as long for unknown names as for wrong passwords, and says the same.
+        Nothing is looked up before it is their turn. Takes as long for unknown names as for wrong
+        passwords, and says the same.
 
         Raises:
             Forbidden: the name or the password is wrong.
             UserDeactivated, UserLocked: the account cannot be used.
+            MissingParam: nobody is named.
+            NobodysThreepid, InvalidParam: see ``name_in``.
+            LimitExceeded: too many log in at once.
         """
+        async with self._passwords.turn():
+            name = await self.name_in(proof)
+            if name is None:
+                raise MissingParam("To log in, give `identifier` and `password`")
+            return await self._check(name, password)
+
+    async def password_stage(self, user_id: str | None, auth: Mapping[str, Any]) -> None:
+        """The stage ``m.login.password``: ``user_id`` must give their own password.
+
+        An address that is not theirs is refused alike whether somebody has it, and without a look
+        at the password ("Password-based": 403 where nobody does).
+
+        Raises:
+            Forbidden: it is wrong, or somebody else's.
+            NobodysThreepid: the address, or phone number, is not one of theirs.
+            MissingParam: there is no password.
+            InvalidParam: the identifier is none that is known here.
+            LimitExceeded: too many log in at once.
+        """
+        password = auth.get("password")
+        if not isinstance(password, str):
+            raise MissingParam("The password is missing: `auth.password`")
+        async with self._passwords.turn():
+            name = await self.name_in(auth)
+            if _email_in(auth) is not None and name != user_id:
+                raise NobodysThreepid(
+                    "This is no address of the account that you are logged in with"
+                )
+            if user_id is None or await self._check(name or user_id, password) != user_id:
+                raise Forbidden(
+                    "This needs the password of the account that you are logged in with"
+                )
+
+    async def _check(self, name: str, password: str) -> str:
+        """The user id of whoever has this name, or full user id, and password."""
         user_id = self.user_id_of(name)
         account = None if user_id is None else await self.find(user_id)
         stored = None if account is None else account.password
@@ -179,27 +218,6 @@ class Accounts:
         if account.locked:
             raise UserLocked()
         return account.user_id
-
-    async def password_stage(self, user_id: str | None, auth: Mapping[str, Any]) -> None:
-        """The stage ``m.login.password``: ``user_id`` must give their own password.
-
-        An address that is not theirs is refused alike whether somebody has it, and at once
-        ("Password-based": 403 where nobody does).
-
-        Raises:
-            Forbidden: it is wrong, or somebody else's.
-            NobodysThreepid: the address, or phone number, is not one of theirs.
-            MissingParam: there is no password.
-            InvalidParam: the identifier is none that is known here.
-        """
-        password = auth.get("password")
-        if not isinstance(password, str):
-            raise MissingParam("The password is missing: `auth.password`")
-        name = await self.name_in(auth)
-        if _email_in(auth) is not None and name != user_id:
-            raise NobodysThreepid("This is no address of the account that you are logged in with")
-        if user_id is None or await self.authenticate(name or user_id, password) != user_id:
-            raise Forbidden("This needs the password of the account that you are logged in with")
 
     async def change_password(
         self, user_id: str, new_password: str, *, keep_device: str | None, keep_all: bool

@@ -1,18 +1,20 @@
 """Passwords: hashed with argon2id, on a thread of its own that steps back for everybody else.
 
 One hash takes 45 ms of a processor and 32 MiB, which is what makes guessing dear. So there is one
-at a time: whoever writes meanwhile does not feel a hundred people who log in at once.
+at a time, and who waits for their turn costs nothing meanwhile, not even a look into the database:
+whoever writes does not feel a hundred people who log in at once.
 """
 
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -52,13 +54,14 @@ class Passwords:
 
     def __init__(
         self,
-        reactor: IReactorFromThreads,
+        reactor: Any,
         *,
         time_cost: int = TIME_COST,
         memory_kib: int = MEMORY_KIB,
     ) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(1, 1, name="hearth-passwords")
+        self._door = DeferredLock()
         self._waiting = 0
         self._is_stopped = False
         self._hasher = PasswordHasher(
@@ -77,41 +80,14 @@ class Passwords:
         self._is_stopped = True
         self._pool.stop()
 
-    async def hash(self, password: str) -> str:
-        """The hash to store for a new password; ``check_new_password`` comes first.
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """When everybody who came before has had theirs. The next one begins a reactor turn later.
 
         Raises:
             LimitExceeded: too many wait already.
             Unavailable: the server has stopped.
         """
-        return await self._in_thread(self._hasher.hash, password)
-
-    async def matches(self, stored: str | None, password: str) -> bool:
-        """Whether the password belongs to the hash.
-
-        Takes as long when ``stored`` is None, so that nobody learns which accounts exist.
-
-        Raises:
-            LimitExceeded: too many wait already.
-            Unavailable: the server has stopped.
-        """
-        if len(password.encode()) > LONGEST_BYTES:
-            return False
-        fits = await self._in_thread(self._fits, stored or self._nobody, password)
-        return fits and stored is not None
-
-    def _fits(self, stored: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(stored, password)
-        except (VerificationError, InvalidHashError):
-            return False
-
-    def _run(self, work: Callable[..., T], *args: str) -> T:
-        if self._is_stopped:
-            raise Unavailable("The server has stopped")
-        return work(*args)
-
-    async def _in_thread(self, work: Callable[..., T], *args: str) -> T:
         if self._waiting >= MAX_WAITING:
             raise LimitExceeded(
                 "Too many people log in at once; try again in a few seconds",
@@ -119,6 +95,41 @@ class Passwords:
             )
         self._waiting += 1
         try:
-            return await deferToThreadPool(self._reactor, self._pool, self._run, work, *args)
+            await self._door.acquire()
+            try:
+                if self._is_stopped:
+                    raise Unavailable("The server has stopped")
+                yield
+            finally:
+                self._reactor.callLater(0, self._door.release)
         finally:
             self._waiting -= 1
+
+    async def hash(self, password: str) -> str:
+        """The hash to store for a new password; ``check_new_password`` comes first.
+
+        Raises:
+            LimitExceeded, Unavailable: see ``turn``.
+        """
+        async with self.turn():
+            return await self._in_thread(self._hasher.hash, password)
+
+    async def matches(self, stored: str | None, password: str) -> bool:
+        """Whether the password belongs to the hash. Within a ``turn``, which comes before the hash
+        is looked up.
+
+        Takes as long when ``stored`` is None, so that nobody learns which accounts exist.
+        """
+        if len(password.encode()) > LONGEST_BYTES:
+            return False
+        fits = await self._in_thread(self._fits, stored or self._nobody, password)
+        return fits and stored is not None
+
+    async def _in_thread(self, work: Callable[..., T], *args: str) -> T:
+        return await deferToThreadPool(self._reactor, self._pool, work, *args)
+
+    def _fits(self, stored: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False

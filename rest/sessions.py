@@ -81,10 +81,9 @@ class SessionsApi:
             return await self._login_tokens.redeem(body["token"])
         if body["type"] != "m.login.password":
             raise BadRequest("The ways to log in here are `m.login.password` and `m.login.token`")
-        name, password = await self._accounts.name_in(body), body.get("password")
-        if name is None or password is None:
+        if body.get("password") is None:
             raise MissingParam("To log in, give `identifier` and `password`")
-        return await self._accounts.authenticate(name, password)
+        return await self._accounts.authenticate(body, body["password"])
 
     async def get_token(self, call: Call) -> dict[str, Any]:
         """A token that logs another device in, for who gives the password once more."""

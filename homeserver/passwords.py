@@ -97,8 +97,7 @@ class Passwords:
         try:
             await self._door.acquire()
             try:
-                if self._is_stopped:
-                    raise Unavailable("The server has stopped")
+                self._check_running()
                 yield
             finally:
                 self._reactor.callLater(0, self._door.release)
@@ -126,7 +125,12 @@ class Passwords:
         return fits and stored is not None
 
     async def _in_thread(self, work: Callable[..., T], *args: str) -> T:
+        self._check_running()  # what is given to a pool that has stopped never ends
         return await deferToThreadPool(self._reactor, self._pool, work, *args)
+
+    def _check_running(self) -> None:
+        if self._is_stopped:
+            raise Unavailable("The server has stopped")
 
     def _fits(self, stored: str, password: str) -> bool:
         try:

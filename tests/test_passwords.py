@@ -79,3 +79,11 @@ class StoppingTest(TestCase):
         hashing.stop()
         _, *others = await DeferredList(waiting, consumeErrors=True)
         self.assertEqual({(done, each.type) for done, each in others}, {(False, Unavailable)})
+
+    async def test_a_turn_that_has_begun_does_not_last_for_ever(self) -> None:
+        hashing = Passwords(reactor)
+        hashing.start()
+        async with hashing.turn():
+            hashing.stop()
+            with self.assertRaises(Unavailable):
+                await hashing.matches(None, PASSWORD)

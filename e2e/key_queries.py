@@ -5,7 +5,7 @@ sees which signature.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -30,8 +30,8 @@ Json = dict[str, Any]
 class _Person:
     """What others are told about somebody, as finished JSON."""
 
-    devices: dict[str, Fragment]
-    all_devices: Fragment
+    devices: str
+    """The keys of all devices, by device id."""
     keys: dict[str, Fragment]
     """Cross-signing keys by usage, with the signatures that everybody sees."""
     master_for: dict[str, Fragment]
@@ -78,12 +78,7 @@ class KeyQueries:
             "user_signing_keys": {},
         }
         for user_id, person in people.items():
-            names = wanted[user_id]
-            answer["device_keys"][user_id] = (
-                {name: person.devices[name] for name in names if name in person.devices}
-                if names
-                else person.all_devices
-            )
+            answer["device_keys"][user_id] = _chosen(person.devices, wanted[user_id])
             master = person.master_for.get(asker) or person.keys.get("master")
             if master is not None:
                 answer["master_keys"][user_id] = master
@@ -113,54 +108,80 @@ class KeyQueries:
         return found
 
 
+def _chosen(devices: str, names: Sequence[str]) -> Json | Fragment:
+    """Some of a person's devices; all of them when none is named."""
+    if not names:
+        return Fragment(devices)
+    keys = orjson.loads(devices)
+    return {name: keys[name] for name in names if name in keys}
+
+
 def _read(txn: Transaction, user_ids: Sequence[str]) -> tuple[int, dict[str, _Person]]:
     """What there is to tell about people, and the position of the stream at which it was so."""
     position: int = txn.value("SELECT position FROM stream")
-    devices: dict[str, dict[str, Json]] = defaultdict(dict)
+    devices: dict[str, dict[str, str]] = {}
     for user_id, device_id, json, name in device_keys.of_users(txn, user_ids):
-        unsigned = {} if name is None else {"device_display_name": name}
-        devices[user_id][device_id] = {**orjson.loads(json), "unsigned": unsigned}
-    keys: dict[str, dict[str, tuple[str, Json]]] = defaultdict(dict)
+        devices.setdefault(user_id, {})[device_id] = _named(json, name)
+    without_any = [user_id for user_id in user_ids if user_id not in devices]
+    devices |= {user_id: {} for user_id in device_keys.known_people(txn, without_any)}
+    keys: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
     for user_id, usage, public_key, json in cross_signing.keys_of_users(txn, user_ids):
-        keys[user_id][usage] = (public_key, orjson.loads(json))
+        keys[user_id][usage] = (public_key, json)
     signatures: dict[str, list[Signature]] = defaultdict(list)
     for signature in cross_signing.signatures_on(txn, user_ids):
         signatures[signature.user_id].append(signature)
     return position, {
-        user_id: _person(user_id, devices[user_id], keys[user_id], signatures[user_id])
-        for user_id in device_keys.known_people(txn, user_ids)
+        user_id: _person(user_id, theirs, keys.get(user_id, {}), signatures.get(user_id, ()))
+        for user_id, theirs in devices.items()
     }
+
+
+def _named(json: str, name: str | None) -> str:
+    """The stored keys of a device, which never have ``unsigned``, and how it is called."""
+    unsigned = {} if name is None else {"device_display_name": name}
+    return f'{json[:-1]},"unsigned":{orjson.dumps(unsigned).decode()}}}'
 
 
 def _person(
     user_id: str,
-    devices: dict[str, Json],
-    keys: dict[str, tuple[str, Json]],
-    signatures: list[Signature],
+    devices: Mapping[str, str],
+    keys: Mapping[str, tuple[str, str]],
+    signatures: Iterable[Signature],
 ) -> _Person:
     """Everybody sees a person's own signatures; those of others are seen by whoever made them."""
-    targets = devices | dict(keys.values())
+    own: dict[str, list[Signature]] = {}
+    of_others: dict[str, list[Signature]] = {}
+    public_key, _ = keys.get("master", ("", ""))
     for signature in signatures:
-        if signature.signer == user_id and signature.target in targets:
-            _add(targets[signature.target], signature)
-    master_for: dict[str, Json] = {}
-    if "master" in keys:
-        public_key, master = keys["master"]
-        for signature in signatures:
-            if signature.signer != user_id and signature.target == public_key:
-                own_view = master_for.setdefault(
-                    signature.signer, orjson.loads(orjson.dumps(master))
-                )
-                _add(own_view, signature)
-    finished = {device_id: Fragment(orjson.dumps(keys)) for device_id, keys in devices.items()}
+        if signature.signer == user_id:
+            own.setdefault(signature.target, []).append(signature)
+        elif signature.target == public_key:
+            of_others.setdefault(signature.signer, []).append(signature)
+    own_view = {usage: _signed(json, own.pop(key, ())) for usage, (key, json) in keys.items()}
+    if own:
+        devices = {name: _signed(json, own.get(name, ())) for name, json in devices.items()}
     return _Person(
-        devices=finished,
-        all_devices=Fragment(orjson.dumps(finished)),
-        keys={usage: Fragment(orjson.dumps(key)) for usage, (_, key) in keys.items()},
-        master_for={who: Fragment(orjson.dumps(view)) for who, view in master_for.items()},
+        devices=_object(devices),
+        keys={usage: Fragment(json) for usage, json in own_view.items()},
+        master_for={
+            signer: Fragment(_signed(own_view["master"], theirs))
+            for signer, theirs in of_others.items()
+        },
     )
 
 
-def _add(key: Json, signature: Signature) -> None:
-    by_signer = key.setdefault("signatures", {}).setdefault(signature.signer, {})
-    by_signer[signature.key_id] = signature.signature
+def _object(members: Mapping[str, str]) -> str:
+    """An object of JSON whose members are there as JSON."""
+    texts = [f"{orjson.dumps(name).decode()}:{json}" for name, json in members.items()]
+    return f"{{{','.join(texts)}}}"
+
+
+def _signed(json: str, signatures: Collection[Signature]) -> str:
+    """A key with more signatures; without any, the same text."""
+    if not signatures:
+        return json
+    key = orjson.loads(json)
+    for signature in signatures:
+        by_signer = key.setdefault("signatures", {}).setdefault(signature.signer, {})
+        by_signer[signature.key_id] = signature.signature
+    return orjson.dumps(key).decode()

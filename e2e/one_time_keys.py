@@ -18,7 +18,7 @@ from storage.freshness import Freshness
 from storage.one_time_keys import Device, KeyCounts, KeysClaimed, OneTimeKeysChanged
 from storage.store import Store
 from storage.stream import Change
-from storage.transaction import Row, Transaction, WriteTransaction
+from storage.transaction import Transaction, WriteTransaction
 
 MOST_KEYS = 250
 """More than any client keeps; a client that uploads without measure pushes out its own oldest."""
@@ -120,34 +120,40 @@ class OneTimeKeys:
         Raises:
             InvalidParam: too many keys at once.
         """
-        triples = [
-            (user_id, device_id, algorithm)
-            for user_id, devices in wanted.items()
-            if self._may_see(asker, user_id)
-            for device_id, algorithm in devices.items()
-        ]
-        if len(triples) > MOST_CLAIMED:
+        if sum(map(len, wanted.values())) > MOST_CLAIMED:
             raise InvalidParam(f"At most {MOST_CLAIMED} keys can be claimed at once")
+        devices = [
+            (user_id, device_id)
+            for user_id, algorithms in wanted.items()
+            if self._may_see(asker, user_id)
+            for device_id, algorithm in algorithms.items()
+            if algorithm == ONE_TIME_ALGORITHM
+        ]
         claimed: Claimed = {}
-        if triples:
-            rows = await self._store.write(lambda txn: _claim(txn, triples))
-            for user_id, device_id, algorithm, key_id, json in rows:
-                key = {f"{algorithm}:{key_id}": orjson.Fragment(json)}
+        if devices:
+            keys = await self._store.write(lambda txn: _claim(txn, devices))
+            for (user_id, device_id), (key_id, json) in keys.items():
+                key = {f"{ONE_TIME_ALGORITHM}:{key_id}": orjson.Fragment(json)}
                 claimed.setdefault(user_id, {})[device_id] = key
         return claimed
 
 
-def _claim(txn: WriteTransaction, triples: Sequence[tuple[str, str, str]]) -> list[Row]:
-    rows = one_time_keys.claim(txn, triples)
-    got = {row[:3] for row in rows}
-    rest = [triple for triple in triples if triple not in got]
-    fallback = one_time_keys.use_fallback(txn, rest)
-    keys = [((row[0], row[1]), row[2], False) for row in rows]
-    keys += [((row[0], row[1]), row[2], True) for row in fallback]
+def _claim(txn: WriteTransaction, devices: Sequence[Device]) -> dict[Device, tuple[str, str]]:
+    claimed = one_time_keys.claim(txn, devices, ONE_TIME_ALGORITHM)
+    keys = dict.fromkeys(claimed, False)
+    if len(claimed) < len(devices):
+        rest = [device for device in devices if device not in claimed]
+        fallback = one_time_keys.use_fallback(txn, rest, ONE_TIME_ALGORITHM)
+        keys |= dict.fromkeys(fallback, True)
+        claimed |= fallback
     if keys:
-        users = tuple({user_id for (user_id, _), *_ in keys})
-        txn.announce(KeysClaimed(position=txn.position(), users=users, keys=keys))
-    return rows + fallback
+        users = tuple({user_id for user_id, _ in keys})
+        txn.announce(
+            KeysClaimed(
+                position=txn.position(), users=users, algorithm=ONE_TIME_ALGORITHM, keys=keys
+            )
+        )
+    return claimed
 
 
 def counted(left: KeyCounts) -> dict[str, int]:
@@ -182,10 +188,10 @@ class KeyCountsPart:
                 self._left[change.device] = (change.position, change.left)
                 self._changed.touch(change.device, change.position)
             elif isinstance(change, KeysClaimed):
-                for device, algorithm, is_fallback in change.keys:
+                for device, is_fallback in change.keys.items():
                     at, left = self._left.get(device, (change.position, None))
                     if left is not None and at < change.position:
-                        left = left.without(algorithm, is_fallback=is_fallback)
+                        left = left.without(change.algorithm, is_fallback=is_fallback)
                         self._left[device] = (change.position, left)
                     self._changed.touch(device, change.position)
             elif isinstance(change, DeviceListChanged):

@@ -1,8 +1,10 @@
 """One-time and fallback keys: handed out, counted, remembered."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from storage.stream import Change
 from storage.transaction import Row, Transaction, WriteTransaction
@@ -13,8 +15,10 @@ Device = tuple[str, str]
 _PORTION = 512
 # Joined, because for more than one pair in a list SQLite looks through the whole table.
 _THESE = "(SELECT DISTINCT column1 AS u, column2 AS d FROM (VALUES ??) AS wanted) AS these"
+# One column, because each would look for the key by itself; there is no such line in its JSON.
 _ISSUED_LAST = (
-    "(SELECT {} FROM one_time_keys k WHERE k.user_id = one_time_key_queues.user_id"
+    "(SELECT k.json || '\n' || k.key_id FROM one_time_keys k"
+    " WHERE k.user_id = one_time_key_queues.user_id"
     " AND k.device_id = one_time_key_queues.device_id"
     " AND k.algorithm = one_time_key_queues.algorithm AND k.number = issued)"
 )
@@ -33,17 +37,18 @@ class KeyCounts:
         """What is left once a key has been handed out."""
         if is_fallback:
             unused = tuple(each for each in self.unused_fallback_keys if each != algorithm)
-            return evolve(self, unused_fallback_keys=unused)
-        left = self.one_time_keys[algorithm] - 1
-        return evolve(self, one_time_keys={**self.one_time_keys, algorithm: left})
+            return KeyCounts(self.one_time_keys, unused)
+        left = {**self.one_time_keys, algorithm: self.one_time_keys[algorithm] - 1}
+        return KeyCounts(left, self.unused_fallback_keys)
 
 
 @frozen(kw_only=True)
 class KeysClaimed(Change):
     """One key of each of some devices was handed out."""
 
-    keys: Sequence[tuple[Device, str, bool]]
-    """The devices, the algorithms, and whether it was the fallback key."""
+    algorithm: str
+    keys: Mapping[Device, bool]
+    """The devices, and whether it was the fallback key."""
 
 
 @frozen(kw_only=True)
@@ -138,33 +143,41 @@ def put_fallback(
     return changed > 0
 
 
-def claim(txn: WriteTransaction, wanted: Sequence[tuple[str, str, str]]) -> list[Row]:
-    """Hand out one key for each user id, device id and algorithm: the one uploaded first.
+def claim(
+    txn: WriteTransaction, devices: Sequence[Device], algorithm: str
+) -> dict[Device, tuple[str, str]]:
+    """Hand out one key of each device, the one uploaded first: its id and its JSON.
 
-    One statement counts the keys and takes them, so that none is ever handed out twice. Returns
-    user id, device id, algorithm, key id and JSON; what has run out is missing.
+    One statement counts the keys and takes them, so that none is ever handed out twice. Devices
+    that have none left are missing.
     """
-    return _for_each(
+    claimed = {}
+    for user_id, device_id, key in _for_each(
         txn,
         "UPDATE one_time_key_queues SET issued = issued + 1 WHERE issued < added"
-        " AND (user_id, device_id, algorithm) IN"
-        " (SELECT column1, column2, column3 FROM (VALUES ??) AS wanted)"
-        f" RETURNING user_id, device_id, algorithm, {_ISSUED_LAST.format('key_id')},"
-        f" {_ISSUED_LAST.format('json')}",
-        wanted,
-    )
+        " AND (user_id, device_id) IN (SELECT column1, column2 FROM (VALUES ??) AS wanted)"
+        f" AND algorithm = ? RETURNING user_id, device_id, {_ISSUED_LAST}",
+        devices,
+        algorithm,
+    ):
+        json, _, key_id = key.partition("\n")
+        claimed[user_id, device_id] = (key_id, json)
+    return claimed
 
 
-def use_fallback(txn: WriteTransaction, wanted: Sequence[tuple[str, str, str]]) -> list[Row]:
+def use_fallback(
+    txn: WriteTransaction, devices: Sequence[Device], algorithm: str
+) -> dict[Device, tuple[str, str]]:
     """Hand out fallback keys, as often as somebody asks. Returns the same as ``claim``."""
-    return _for_each(
+    rows = _for_each(
         txn,
-        "UPDATE fallback_keys SET used = 1 FROM (SELECT DISTINCT column1 AS u, column2 AS d,"
-        " column3 AS a FROM (VALUES ??) AS wanted) AS these"
-        " WHERE user_id = u AND device_id = d AND algorithm = a"
-        " RETURNING user_id, device_id, algorithm, key_id, json",
-        wanted,
+        f"UPDATE fallback_keys SET used = 1 FROM {_THESE}"
+        " WHERE user_id = u AND device_id = d AND algorithm = ?"
+        " RETURNING user_id, device_id, key_id, json",
+        devices,
+        algorithm,
     )
+    return {(user_id, device_id): (key_id, json) for user_id, device_id, key_id, json in rows}
 
 
 def left(txn: Transaction, devices: Sequence[Device]) -> dict[Device, KeyCounts]:
@@ -229,17 +242,16 @@ def withdraw_all(txn: WriteTransaction) -> int:
     return sum(map(int, withdrawn.values()))
 
 
-def _for_each(txn: Transaction, sql: str, tuples: Sequence[tuple[str, ...]]) -> list[Row]:
-    """Every row of a statement whose ``VALUES ??`` stands for ``tuples``.
+def _for_each(txn: Transaction, sql: str, devices: Sequence[Device], *params: Any) -> list[Row]:
+    """Every row of a statement whose ``VALUES ??`` stands for ``devices``, which come first.
 
     Asked in portions. A portion is filled up to a power of two with repetitions of its last
-    tuple, so that there are few different statements for the databases to prepare.
+    device, so that there are few different statements for the databases to prepare.
     """
     rows: list[Row] = []
-    for start in range(0, len(tuples), _PORTION):
-        portion = list(tuples[start : start + _PORTION])
+    for start in range(0, len(devices), _PORTION):
+        portion = list(devices[start : start + _PORTION])
         portion += [portion[-1]] * ((1 << (len(portion) - 1).bit_length()) - len(portion))
-        marks = "(" + ", ".join("?" * len(portion[0])) + ")"
-        statement = sql.replace("??", ", ".join([marks] * len(portion)))
-        rows += txn.all(statement, *(value for each in portion for value in each))
+        statement = sql.replace("??", ", ".join(["(?, ?)"] * len(portion)))
+        rows += txn.all(statement, *chain.from_iterable(portion), *params)
     return rows

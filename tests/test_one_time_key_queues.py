@@ -38,9 +38,8 @@ class MigrationTest(TestCase):
         txn = WriteTransaction(self.engine, self.connection)
         left = one_time_keys.left(txn, [PHONE, TABLET])
         self.assertEqual([left[each].one_time_keys[ALGORITHM] for each in left], [3, 0])
-        wanted = [(*PHONE, ALGORITHM), (*TABLET, ALGORITHM)]
-        claimed = [one_time_keys.claim(txn, wanted) for _ in range(4)]
-        got = [(row[3], row[4]) for rows in claimed for row in rows]
+        claimed = [one_time_keys.claim(txn, [PHONE, TABLET], ALGORITHM) for _ in range(4)]
+        got = [key for keys in claimed for key in keys.values()]
         self.assertEqual(got, [("B", "json B"), ("D", "json D"), ("0", "json 0")])
         known = one_time_keys.known(txn, PHONE, ALGORITHM, ["A", "C", "E"])
         self.assertEqual(known, {"A": "json A", "C": "json C"})

@@ -49,6 +49,17 @@ class OneTimeKeyStories(Stories):
             got = {*(await bob.claim(alice)), *(await bob.claim(alice))}
             self.assertEqual(got, upload)
 
+    async def test_ids_of_keys_may_be_odd_and_other_algorithms_have_no_keys(self) -> None:
+        alice, bob = await self.town.people("alice", "bob")
+        (key,) = alice.one_time_keys(1).values()
+        keys = {'signed_curve25519:A\n{"B":"\\n': key}
+        await alice.upload(one_time_keys=keys)
+        for algorithm, expected in (("curve25519", {}), ("signed_curve25519", keys)):
+            wanted = {alice.user_id: {alice.device_id: algorithm}}
+            answer = await bob.ok("POST", "/keys/claim", {"one_time_keys": wanted})
+            theirs = answer["one_time_keys"].get(alice.user_id, {})
+            self.assertEqual(theirs.get(alice.device_id, {}), expected)
+
     async def test_many_who_claim_at_once_get_different_keys(self) -> None:
         alice, *others = await self.town.people("alice", *(f"p{i}" for i in range(12)))
         await alice.upload(10)

@@ -65,14 +65,11 @@ class ToDevice:
             raise InvalidParam(f"The event type is longer than {LONGEST_EVENT_TYPE} bytes")
         if len(txn_id.encode()) > LONGEST_TXN_ID:
             raise InvalidParam(f"The transaction id is longer than {LONGEST_TXN_ID} bytes")
+        head = orjson.dumps({"sender": sender[0], "type": event_type})[:-1] + b',"content":'
         ready = {
-            user_id: {
-                device_id: _message(sender[0], event_type, content)
-                for device_id, content in devices.items()
-            }
+            user_id: {device_id: _message(head, content) for device_id, content in devices.items()}
             for user_id, devices in messages.items()
         }
-
         now = self._clock()
 
         def work(txn: WriteTransaction) -> None:
@@ -80,7 +77,8 @@ class ToDevice:
                 return
             queued = {}
             for user_id, device_id in to_device.devices_of(txn, ready):
-                message = ready[user_id].get(device_id) or ready[user_id].get("*")
+                theirs = ready[user_id]
+                message = theirs.get(device_id) or theirs.get("*")
                 if message is not None:
                     queued[user_id, device_id] = message
             if queued:
@@ -97,8 +95,8 @@ class ToDevice:
         return await self._store.write(lambda txn: to_device.forget_transactions(txn, before))
 
 
-def _message(sender: str, event_type: str, content: Any) -> str:
-    json = orjson.dumps({"sender": sender, "type": event_type, "content": content})
+def _message(head: bytes, content: Any) -> str:
+    json = head + orjson.dumps(content) + b"}"
     if len(json) > LARGEST_MESSAGE:
         raise TooLarge(f"A message to a device must not be larger than {LARGEST_MESSAGE} bytes")
     return json.decode()
@@ -112,6 +110,16 @@ class _Queue:
     """The position of the last message that is known to have come."""
     waiting: deque[tuple[int, str]] | None = None
     """Every message that has not been acknowledged; None: the database has to be asked."""
+
+    def add(self, position: int, json: str) -> None:
+        """One more has come, unless it is known already."""
+        if position > self.newest:
+            self.newest = position
+            if self.waiting is not None:
+                if len(self.waiting) < MOST_KEPT and len(json) <= LARGEST_KEPT:
+                    self.waiting.append((position, json))
+                else:
+                    self.waiting = None
 
 
 class ToDevicePart:
@@ -140,7 +148,9 @@ class ToDevicePart:
         for change in changes:
             if isinstance(change, ToDeviceSent):
                 for device, json in change.messages.items():
-                    self._came(device, change.position, json)
+                    queue = self._queues.get(device)
+                    if queue is not None:
+                        queue.add(change.position, json)
             elif isinstance(change, DeviceListChanged):
                 for device_id in change.removed:
                     self._queues.pop((change.user_id, device_id), None)
@@ -185,16 +195,6 @@ class ToDevicePart:
             if queue is not None and queue.waiting is not None:
                 while queue.waiting and queue.waiting[0][0] <= position:
                     queue.waiting.popleft()
-
-    def _came(self, device: Device, position: int, json: str) -> None:
-        queue = self._queues.get(device)
-        if queue is None or position <= queue.newest:
-            return
-        queue.newest = position
-        if queue.waiting is not None:
-            queue.waiting.append((position, json))
-            if not _is_small(queue.waiting):
-                queue.waiting = None
 
     async def _look_up(self, device: Device, queue: _Queue, start: int) -> list[tuple[int, str]]:
         """The first messages after a position, from the database; more than one answer holds."""

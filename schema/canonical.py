@@ -20,6 +20,7 @@ MAX_DEPTH = 100
 """How deep lists and objects may nest. Widespread JSON readers give up at 128 levels, and a sync
 answer wraps an event in a dozen more."""
 
+_NESTING = (dict, list)
 _SHOWN_KEY = 40
 
 
@@ -82,7 +83,7 @@ def check_depth(value: Any) -> None:
             inner
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
+            if isinstance(inner, _NESTING)
         ]
         if not level:
             return

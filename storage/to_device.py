@@ -1,6 +1,7 @@
 """The queues of to-device messages."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -40,8 +41,10 @@ def forget_transactions(txn: WriteTransaction, before: int) -> int:
 
 def devices_of(txn: Transaction, user_ids: Iterable[str]) -> list[Device]:
     """Every device of some people."""
-    rows = txn.among("SELECT user_id, device_id FROM devices WHERE user_id IN (??)", user_ids)
-    return [(user_id, device_id) for user_id, device_id in rows]
+    devices: list[Any] = txn.among(
+        "SELECT user_id, device_id FROM devices WHERE user_id IN (??)", user_ids
+    )
+    return devices
 
 
 def add(txn: WriteTransaction, position: int, messages: Mapping[Device, str]) -> None:

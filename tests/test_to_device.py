@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from e2e.identity_log import NOTICE
-from e2e.to_device import MOST_AT_ONCE, MOST_KEPT
+from e2e.to_device import LARGEST_KEPT, MOST_AT_ONCE, MOST_KEPT
 from homeserver.clock import system_clock
 from storage import to_device
 from tests.olm_devices import Device, Json, Stories
@@ -193,6 +193,20 @@ class ToDeviceStories(Stories):
             token = answer["next"]
         self.assertEqual(found, [*range(sent)])
 
+    async def test_only_short_queues_are_kept_in_memory(self) -> None:
+        alice, bob = await self.town.people("alice", "bob")
+        part = self.town.encryption.to_device_part
+        for size, length, is_kept in (
+            (MOST_KEPT, 1, True),
+            (MOST_KEPT + 1, 1, False),
+            (1, LARGEST_KEPT, False),
+        ):
+            await self.everything(bob)
+            await self.burst(bob, size - 1)
+            await alice.send(f"{size} {length}", {bob.user_id: {"PHONE": {"body": "x" * length}}})
+            queue = part._queues[bob.device]
+            self.assertEqual(queue.waiting is not None, is_kept, (size, length))
+
     async def test_messages_that_come_while_the_queue_is_read_are_not_lost(self) -> None:
         bob = await self.town.person("bob")
         found: list[Any] = []
@@ -217,7 +231,7 @@ class ToDeviceStories(Stories):
         self.assertEqual(bodies(await bob.sync(answer["next"])), [2])
 
     async def test_a_message_that_was_read_before_it_was_announced_comes_once(self) -> None:
-        bob = await self.town.person("bob")
+        alice, bob = await self.town.people("alice", "bob")
         part = self.town.encryption.to_device_part
         announced = self.town.interrupted(part.follow)
         await self.burst(bob, 2)

@@ -75,9 +75,9 @@ class Line(StringTransport):
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """As a real one."""
 
-    def writeSomeData(self, data: bytes) -> int:
+    def writeSomeData(self, data: memoryview) -> int:
         """The server answers in one piece."""
-        head, _, body = data.partition(b"\r\n\r\n")
+        head, _, body = bytes(data).partition(b"\r\n\r\n")
         self.received += len(data)
         answer, self._answer = self._answer, None
         assert answer is not None

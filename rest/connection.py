@@ -240,12 +240,16 @@ class Connection(TwistedProtocol):
 
     def _write(self, data: bytes) -> None:
         """What the kernel takes goes out at once, and not only when the reactor has its turn."""
-        sent = self.transport.writeSomeData(data) if self._has_room else 0
-        if sent != len(data):
-            self._has_room = False
+        rest = memoryview(data)
+        while rest and self._has_room:
+            sent = self.transport.writeSomeData(rest)
+            # Of a lost connection, which is no number, the reactor will hear as well.
+            self._has_room = isinstance(sent, int) and sent > 0
+            if self._has_room:
+                rest = rest[sent:]
+        if rest:
             self._set_deadline()
-            # If the connection is lost, which is no number, the reactor will find out as well.
-            self.transport.write(data[sent:] if isinstance(sent, int) else data)
+            self.transport.write(bytes(rest))
 
     def _go_on(self) -> None:
         """Serve whoever is next, and read on if nobody has to wait."""

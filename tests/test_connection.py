@@ -24,13 +24,17 @@ MOST = 10
 class Transport(StringTransportWithDisconnection):
     """What the server writes, and what it does with the connection."""
 
-    takes = 1_000_000
-    """How many bytes the client takes at once."""
+    takes = 10**9
+    """How many bytes the client still takes."""
+    portion = 1_000_000
+    """How many it takes at once."""
 
-    def writeSomeData(self, data: bytes) -> int:
-        """What the client takes at once; the rest should come by ``write``."""
-        self.write(data[: self.takes])
-        return min(self.takes, len(data))
+    def writeSomeData(self, data: bytes | memoryview) -> int:
+        """What the client takes; the rest should come by ``write``."""
+        taken = min(self.takes, self.portion, len(data))
+        self.takes -= taken
+        self.io.write(data[:taken])
+        return taken
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """As a real one."""
@@ -151,11 +155,18 @@ class ConnectionTest(SynchronousTestCase):
             self.say(b"GET /now HTTP/1.1\r\n\r\n" * 3)
             self.assertEqual((self.statuses(), self.client.producerState), ([b"200"], "paused"))
             self.assertEqual(len(self.handler.requests), 1)
-            self.client.takes = 1_000_000
+            self.client.takes = 10**9
             self.client.protocol.resumeProducing()
             self.assertEqual((len(self.statuses()), self.client.producerState), (3, "producing"))
             first, second, third = self.client.value().split(b"now")[:3]
             self.assertEqual((first, second), (second, third))
+
+    def test_what_is_taken_in_portions_goes_out_at_once(self) -> None:
+        self.client.portion = 7
+        self.patch(self.client, "write", self.fail)
+        self.say(b"GET /now HTTP/1.1\r\n\r\n" * 2)
+        self.assertEqual(self.statuses(), [b"200", b"200"])
+        self.assertTrue(self.client.value().endswith(b"\r\n\r\nnow"))
 
     def test_an_answer_on_a_lost_connection_is_left_to_the_reactor(self) -> None:
         self.patch(self.client, "writeSomeData", lambda data: CONNECTION_LOST)

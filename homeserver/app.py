@@ -41,6 +41,7 @@ from homeserver.third_party_ids import ThirdPartyIds
 from rest.access import Access
 from rest.assembly import routes
 from rest.connection import Site
+from rest.outbox import Outbox
 from rest.routing import Router
 from rest.server import Api
 from schema.body import Schemas
@@ -197,6 +198,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         device_hooks,
         account_hooks,
     )
+    outbox = Outbox()
     syncing = assemble_syncing(
         reactor,
         storage,
@@ -204,6 +206,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         encryption.lists,
         encryption.counts,
         encryption.to_device_part,
+        outbox.together,
     )
     hooks = EncryptionHooks(
         encryption.lists.changes, counted, encryption.to_device_part.handed_over
@@ -235,7 +238,7 @@ def _assemble(config: Config, reactor: Any, metrics: Metrics, storage: Storage) 
         background=background,
         workers=workers,
         schemas=schemas,
-        site=Site(api, reactor, room_for_connections()),
+        site=Site(api, reactor, room_for_connections(), outbox),
     )
 
 

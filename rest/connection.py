@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
+from rest.outbox import Outbox
 from rest.request import Request
 from schema.errors import BadRequest, MatrixError, MethodNotAllowed, Overloaded, TooLarge
 
@@ -239,6 +240,9 @@ class Connection(TwistedProtocol):
     # From here on: private.
 
     def _write(self, data: bytes) -> None:
+        self._site.outbox.send(self._send, data)
+
+    def _send(self, data: bytes) -> None:
         """What the kernel takes goes out at once, and not only when the reactor has its turn."""
         rest = memoryview(data)
         while rest and self._has_room:
@@ -269,7 +273,7 @@ class Connection(TwistedProtocol):
                 self._say_why_not(self._refusal)
             elif self._incoming is not None and self._incoming.expects_continue:
                 self._incoming.expects_continue = False
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._read_or_not()
 
     def _next_turn(self) -> None:
@@ -331,6 +335,7 @@ class Connection(TwistedProtocol):
         """End the connection once everything is written."""
         self._is_deaf = True
         self._waiting.clear()
+        self._site.outbox.empty()
         self.deadline = self._site.now() + LONG_PATIENCE
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -345,9 +350,10 @@ class Site(Factory):
 
     noisy = False
 
-    def __init__(self, handler: Handler, reactor: Any, most: int) -> None:
+    def __init__(self, handler: Handler, reactor: Any, most: int, outbox: Outbox) -> None:
         """``most`` is the number of connections beyond which clients are told to come later."""
         self.handler = handler
+        self.outbox = outbox
         self.most = most
         self.call_soon: Callable[..., Any] = partial(reactor.callLater, 0)
         self.now: Callable[[], float] = reactor.seconds

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from rest.connection import LONG_PATIENCE, MAX_HEAD, PATIENCE, SWEEP_SECONDS, Connection, Site
+from rest.outbox import Outbox
 from rest.request import MEMORY_BODY, Request
 
 LIMIT = 2 * MEMORY_BODY
@@ -31,6 +32,7 @@ class Transport(StringTransportWithDisconnection):
 
     def writeSomeData(self, data: bytes | memoryview) -> int:
         """What the client takes; the rest should come by ``write``."""
+        assert self.connected
         taken = min(self.takes, self.portion, len(data))
         self.takes -= taken
         self.io.write(data[:taken])
@@ -70,8 +72,8 @@ class ConnectionTest(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.handler = Echo()
-        self.site = Site(self.handler, self.clock, MOST)
+        self.handler, self.outbox = Echo(), Outbox()
+        self.site = Site(self.handler, self.clock, MOST, self.outbox)
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.client = self.connect()
@@ -167,6 +169,26 @@ class ConnectionTest(SynchronousTestCase):
         self.say(b"GET /now HTTP/1.1\r\n\r\n" * 2)
         self.assertEqual(self.statuses(), [b"200", b"200"])
         self.assertTrue(self.client.value().endswith(b"\r\n\r\nnow"))
+
+    def test_what_is_answered_together_goes_out_at_the_end_and_in_order(self) -> None:
+        other, self.client = self.client, self.connect()
+        with self.outbox.together():
+            self.say(b"GET /now HTTP/1.1\r\n\r\nGET /slow HTTP/1.1\r\n\r\n")
+            self.statuses()
+            self.handler.requests[1].answer(201, b"", b"")
+            self.say(b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+            self.assertEqual((self.client.value(), other.value()), (b"", b""))
+        self.assertEqual(self.statuses(), [b"200", b"201", b"100"])
+        self.say(b"hello")
+        self.handler.requests[2].answer(202, b"", b"")
+        self.assertEqual(self.statuses()[3:], [b"202"])
+
+    def test_a_last_answer_is_sent_before_the_connection_ends(self) -> None:
+        self.say(b"GET /slow HTTP/1.1\r\n\r\nGET /now HTTP/1.1\r\nConnection: close\r\n\r\n")
+        with self.outbox.together():
+            self.handler.requests[0].answer(201, b"", b"")
+            self.statuses()
+        self.assertEqual((self.statuses(), self.is_open()), ([b"201", b"200"], False))
 
     def test_an_answer_on_a_lost_connection_is_left_to_the_reactor(self) -> None:
         self.patch(self.client, "writeSomeData", lambda data: CONNECTION_LOST)

@@ -1,9 +1,12 @@
 """Who waits in /sync: when those who are woken go on. Without a network and without waiting."""
 
+from contextlib import nullcontext
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from homeserver.sync import waiting
 from homeserver.sync.waiting import TURN, Waiters
 
 PEOPLE = [f"@neighbour{number}:elm.example" for number in range(5)]
@@ -14,7 +17,7 @@ class TurnsTest(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.waiters = Waiters(self.clock, lambda room_id: PEOPLE)
+        self.waiters = Waiters(self.clock, lambda room_id: PEOPLE, nullcontext)
         self.happened: list[str] = []
         self.takes = 0.0
         for person in PEOPLE:
@@ -35,6 +38,7 @@ class TurnsTest(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_others_have_a_turn_when_there_are_many(self) -> None:
+        self.patch(waiting, "AT_ONCE", 1)
         self.takes = TURN * 0.6
         self.waiters.wake(PEOPLE)
         self.clock.callLater(0, self.happened.append, "another")

@@ -1,6 +1,7 @@
 """/sync and what lives in memory beside it, put together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from attrs import frozen
@@ -65,10 +66,11 @@ def assemble_syncing(
     device_lists: Part,
     key_counts: Part,
     to_device: ToDevicePart,
+    together: Callable[[], AbstractContextManager[None]],
 ) -> Syncing:
-    """The last three are what encryption contributes."""
+    """Three of them are what encryption contributes; the last one is for ``Waiters``."""
     store = storage.store
-    waiters = Waiters(reactor, rooms.memberships.joined)
+    waiters = Waiters(reactor, rooms.memberships.joined, together)
     ephemeral = Ephemeral(system_clock, waiters.wake)
     presence = Presence(reactor, system_clock, ephemeral, rooms.memberships.sharing, rooms.ignored)
     typing = TypingNotices(reactor, ephemeral, rooms.cache, rooms.memberships.joined, rooms.ignored)

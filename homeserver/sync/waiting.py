@@ -2,6 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +11,9 @@ from twisted.internet.defer import Deferred
 from homeserver.devices import AccountChanged
 from storage.stream import Change
 
-TURN = 0.1
+AT_ONCE = 25
+"""How many answers go out together."""
+TURN = 0.2
 """Seconds for which those who are woken go on, before others have their turn."""
 
 
@@ -76,9 +79,16 @@ class Waiters:
     answer first, and the last receiver need not wait until the first have come back and been read.
     """
 
-    def __init__(self, reactor: Any, joined: Callable[[str], Collection[str]]) -> None:
-        """``joined`` tells who has joined a room."""
+    def __init__(
+        self,
+        reactor: Any,
+        joined: Callable[[str], Collection[str]],
+        together: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """``joined`` tells who has joined a room; what is answered within ``together`` goes out at
+        its end."""
         self.reactor = reactor
+        self._together = together
         self._joined = joined
         self._waiting: dict[str, set[Waiter]] = defaultdict(set)
         self._due: deque[Waiter] = deque()
@@ -110,7 +120,9 @@ class Waiters:
     def _rouse_some(self) -> None:
         end = self.reactor.seconds() + TURN
         while self._due and self.reactor.seconds() <= end:
-            self._due.popleft().rouse()
+            with self._together():
+                for _ in range(min(AT_ONCE, len(self._due))):
+                    self._due.popleft().rouse()
         if self._due:
             self.reactor.callLater(0, self._rouse_some)
 

@@ -244,6 +244,8 @@ class Connection(TwistedProtocol):
 
     def _send(self, data: bytes) -> None:
         """What the kernel takes goes out at once, and not only when the reactor has its turn."""
+        if self.is_lost:
+            return  # and the transport has no socket any more
         rest = memoryview(data)
         while rest and self._has_room:
             sent = self.transport.writeSomeData(rest)

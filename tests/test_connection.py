@@ -316,6 +316,18 @@ class ConnectionTest(SynchronousTestCase):
         self.assertTrue(self.client.value().endswith(b"\r\n\r\nab"))
         self.assertTrue(self.is_open())
 
+    def test_parts_for_somebody_who_has_left_go_nowhere(self) -> None:
+        self.say(b"GET /parts HTTP/1.1\r\n\r\n")
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"a"
+            self.client.abortConnection()
+            yield b"b"
+
+        answering = self.handler.requests[0].answer_in_parts(200, b"", parts())
+        self.successResultOf(Deferred.fromCoroutine(answering))
+        self.assertTrue(self.client.value().endswith(b"a"))
+
     def test_parts_that_break_off_end_the_connection(self) -> None:
         self.say(b"GET /parts HTTP/1.1\r\n\r\nGET /now HTTP/1.1\r\n\r\n")
 

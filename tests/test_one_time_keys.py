@@ -209,6 +209,15 @@ class OneTimeKeyStories(Stories):
             self.assertEqual(rules.counted(truth[alice.device]), answer[COUNT])
         self.assertFalse((await alice.sync(answer["next"]))["news"])
 
+    async def test_counts_are_there_when_there_is_nothing_else_to_say(self) -> None:
+        [alice] = await self.town.people("alice")
+        await alice.upload(3, fallback_keys=alice.fallback_key())
+        since = (await alice.person.sync())["next_batch"]
+        for timeout in (0, 50):
+            answer = await alice.person.sync(since, timeout=timeout)
+            self.assertEqual(counts(answer), (3, ["signed_curve25519"]))
+            self.assertEqual(answer["next_batch"], since)
+
     async def test_a_claim_wakes_a_device_that_waits(self) -> None:
         alice, bob = await self.town.people("alice", "bob")
         await alice.upload(1, fallback_keys=alice.fallback_key())

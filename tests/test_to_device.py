@@ -87,6 +87,18 @@ class ToDeviceStories(Stories):
         for token in (third["next"], first["next"], None):
             self.assertEqual(bodies(await bob.sync(token)), [])
 
+    async def test_coming_back_acknowledges_when_nothing_else_has_happened(self) -> None:
+        alice, bob = await self.town.people("alice", "bob")
+        first = await bob.person.sync()
+        for timeout in (0, 50):
+            await alice.send(f"{timeout}", {bob.user_id: {"PHONE": {"body": timeout}}})
+            answer = await bob.person.sync(first["next_batch"])
+            self.assertEqual(
+                [each["content"]["body"] for each in answer["to_device"]["events"]], [timeout]
+            )
+            await bob.person.sync(answer["next_batch"], timeout=timeout)
+            self.assertNotIn("to_device", await bob.person.sync(first["next_batch"]))
+
     async def test_a_crash_before_the_clean_up_repeats_nothing(self) -> None:
         alice, bob = await self.town.people("alice", "bob")
         await alice.send("1", {bob.user_id: {"PHONE": {"body": 1}}})

@@ -84,6 +84,7 @@ def assemble_syncing(
         ephemeral=[presence],
         in_rooms=[room_account_data, receipts],
         ephemeral_in_rooms=[typing],
+        key_counts=key_counts,
         to_device=to_device,
         counts=rooms.push.counts,
     )

@@ -123,16 +123,14 @@ class OldSync:
         token = self._now() if start is None else SyncToken.parse(start)
         if token is None or not self.sync.stream.has_been_at(token.position):
             raise InvalidParam("`from` must be a token of /events, /initialSync or /sync")
-        began = self.clock()
-        with self.sync.waiters.enter(viewer.user_id) as waiter:
+        with self.sync.waiters.enter(viewer.user_id, timeout) as waiter:
             while True:
                 chunk, end = await self._after(viewer, token)
-                left = timeout - (self.clock() - began) / 1000
-                if chunk or left <= 0 or waiter.is_over:
+                if chunk or waiter.is_over:
                     return {"start": start or str(token), "end": str(end), "chunk": chunk}
                 token = end
                 if token.position >= self.sync.stream.position:
-                    await waiter.sleep(left)
+                    await waiter.sleep()
 
     async def peek(
         self, viewer: Viewer, room_id: str, start: str | None, timeout: float
@@ -146,10 +144,10 @@ class OldSync:
             InvalidParam: not a token of this server.
         """
         start = start or str(self._now())
-        with self.sync.waiters.enter(viewer.user_id) as waiter:
+        with self.sync.waiters.enter(viewer.user_id, timeout) as waiter:
             page = await self._page(viewer, room_id, start)
             if not page["chunk"]:
-                await waiter.sleep(timeout)
+                await waiter.sleep()
                 page = await self._page(viewer, room_id, start)
         return page
 

@@ -20,7 +20,7 @@ from homeserver.sync.parts import CountsPart, Part, RoomPart, ToDevicePart
 from homeserver.sync.request import SyncRequest
 from homeserver.sync.standing import Standing
 from homeserver.sync.token import SyncToken, room_token
-from homeserver.sync.waiting import Waiter, Waiters
+from homeserver.sync.waiting import Waiters
 from storage.members import Member, Step
 from storage.stream import Stream
 
@@ -45,6 +45,8 @@ class Parts:
     ephemeral: Sequence[Part]
     in_rooms: Sequence[RoomPart]
     ephemeral_in_rooms: Sequence[RoomPart]
+    key_counts: Part
+    """Another one of them, which is in every answer."""
     to_device: ToDevicePart
     counts: CountsPart
 
@@ -73,25 +75,17 @@ class Sync:
         """
         if request.since is not None and not self._knows(request.since):
             request = evolve(request, since=None, is_lost=True)
-        began = self.clock()
-        waited = 0.0
-        with self.waiters.enter(request.user_id) as waiter:
-            if timeout > 0 and self._is_up_to_date(request):
+        with self.waiters.enter(request.user_id, timeout) as waiter:
+            if self._is_up_to_date(request):
                 await self._acknowledge(request)
-                waited = await self._wait(waiter, timeout)
+                await waiter.sleep()
+                if self._is_up_to_date(request):
+                    return await self._nothing(request), waiter.waited
             while True:
                 answer, news = await self._now(request)
-                left = timeout - (self.clock() - began) / 1000
-                is_done = news or request.since is None or request.full_state
-                if is_done or left <= 0 or waiter.is_over:
-                    return answer, waited
-                waited += await self._wait(waiter, left)
-
-    async def _wait(self, waiter: Waiter, seconds: float) -> float:
-        """Until something may have happened; the seconds that it took."""
-        began = self.clock()
-        await waiter.sleep(seconds)
-        return (self.clock() - began) / 1000
+                if news or request.since is None or request.full_state or waiter.is_over:
+                    return answer, waiter.waited
+                await waiter.sleep()
 
     def _is_up_to_date(self, request: SyncRequest) -> bool:
         """Whether the client has everything up to this moment: then there is nothing to look for.
@@ -107,6 +101,13 @@ class Sync:
         position = self.stream.position
         device_id = request.viewer.device_id
         await self.parts.to_device.since(request.user_id, device_id, position, position)
+
+    async def _nothing(self, request: SyncRequest) -> dict[str, Any]:
+        """The answer when nothing has happened anywhere."""
+        counts, _ = await self.parts.key_counts.since(
+            request.user_id, request.viewer.device_id, None, self.stream.position
+        )
+        return {**counts, "next_batch": str(request.since)}
 
     def _knows(self, token: SyncToken) -> bool:
         return (

@@ -1,6 +1,6 @@
 """Reading a room: its past, its state, its members. Always through what the reader may see."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -66,11 +66,14 @@ class History:
         to_seq = await self._seq_of(room, end, 0 if backwards else room.seq)
         from_seq, to_seq = min(from_seq, room.seq), min(to_seq, room.seq)
         limit = max(1, min(limit, MAX_PAGE))
-        page = await self.store.read(
-            lambda txn: _page(txn, room_id, from_seq, to_seq, backwards, limit, wanted, sight)
-        )
+
+        def work(txn: Transaction) -> tuple[Page, dict[str, str]]:
+            page = _page(txn, room_id, from_seq, to_seq, backwards, limit, wanted, sight)
+            return page, self.relations.read_bundles(txn, viewer, page.events, sight)
+
+        page, bundles = await self.store.read(work)
         answer: dict[str, Any] = {
-            "chunk": await self.show(viewer, page.events, sight),
+            "chunk": await self._shown(viewer, page.events, sight, bundles),
             "start": room_token(from_seq),
         }
         if page.next_seq is not None:
@@ -206,8 +209,13 @@ class History:
 
     async def show(self, viewer: Viewer, chosen: Collection[Event], sight: Sight) -> list[Any]:
         """Events as the reader's device gets them, with bundled aggregations."""
-        now = self.clock()
         bundles = await self.relations.bundles(viewer, chosen, sight)
+        return await self._shown(viewer, chosen, sight, bundles)
+
+    async def _shown(
+        self, viewer: Viewer, chosen: Collection[Event], sight: Sight, bundles: Mapping[str, str]
+    ) -> list[Any]:
+        now = self.clock()
         without_quotes = await self.visibility.without_quotes(sight, viewer.user_id, chosen)
         return [
             client_event(

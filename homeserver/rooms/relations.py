@@ -92,19 +92,20 @@ class Relations:
         All events are of one room, and only what ``sight`` shows of it is counted. State events
         have none. One read from the database, of one statement if nothing relates to the events.
         """
-        messages = [event for event in chosen if event.state_key is None]
-        if not messages or not sight:
+        if not sight or all(event.state_key is not None for event in chosen):
             return {}
+        return await self.store.read(lambda txn: self.read_bundles(txn, viewer, chosen, sight))
 
-        def work(txn: Transaction) -> _Bundles:
-            bundles = _Bundles(viewer, sight)
-            bundles.gather(txn, messages[0].room_id, messages)
-            return bundles
-
-        bundles = await self.store.read(work)
-        now = self.clock()
-        texts = {event.event_id: bundles.text(event, now) for event in messages}
-        return {event_id: text for event_id, text in texts.items() if text is not None}
+    def read_bundles(
+        self, txn: Transaction, viewer: Viewer, chosen: Collection[Event], sight: Sight
+    ) -> dict[str, str]:
+        """The same, for whoever reads the events in the same transaction."""
+        messages = [event for event in chosen if event.state_key is None]
+        if not messages:
+            return {}
+        bundles = _Bundles(viewer, sight)
+        bundles.gather(txn, messages[0].room_id, messages)
+        return bundles.texts(messages, self.clock())
 
     async def children(
         self,
@@ -245,8 +246,15 @@ class _Bundles:
         self._quoted |= events.find_many(txn, quoted | latest)
         self.gather(txn, room_id, [self._quoted[event_id] for event_id in latest])
 
-    def text(self, parent: Event, now: int) -> str | None:
-        """The JSON text of ``m.relations`` of one event; None if it has none."""
+    def texts(self, parents: Iterable[Event], now: int) -> dict[str, str]:
+        """By event id, the JSON text of ``m.relations`` of those that have any."""
+        related = self._edits.keys() | self._threads.keys() | self._references.keys()
+        if not related:
+            return {}
+        texts = {e.event_id: self._text(e, now) for e in parents if e.event_id in related}
+        return {event_id: text for event_id, text in texts.items() if text is not None}
+
+    def _text(self, parent: Event, now: int) -> str | None:
         event_id = parent.event_id
         bundle: dict[str, Any] = {}
         edit, thread = self._edits.get(event_id), self._threads.get(event_id)
@@ -254,7 +262,7 @@ class _Bundles:
             bundle[_EDIT] = _shown(self._quoted[edit.event_id], self._viewer, self._sight, now)
         if thread is not None:
             latest = self._quoted[thread.event_id]
-            own = self.text(latest, now)
+            own = self._text(latest, now)
             bundle[_THREAD] = {
                 "latest_event": _shown(latest, self._viewer, self._sight, now, own),
                 "count": thread.total,

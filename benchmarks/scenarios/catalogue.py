@@ -71,20 +71,20 @@ PLANS = {
     # Smaller where Synapse would take minutes.
     "beside": """
 1 limit
-3 register
-3 send --total 1000
-3 send-one
-3 join
-3 media
-1 messages
-1 search --events 2000
-3 fanout --members 100
+2 send --total 1000
+2 send-one
+2 fanout --members 100
 1 fanout --members 500
-2 chatter --rate 5
 1 chatter
-1 e2ee
+1 chatter --rate 5
 1 idle
 1 initial-sync
+1 messages
+1 e2ee
+1 join
+1 register
+1 media
+1 search --events 2000
 1 start
 1 size
 """,

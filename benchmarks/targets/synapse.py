@@ -23,12 +23,18 @@ LIMITS = (
     "rc_admin_redaction",
     "rc_3pid_validation",
     "rc_media_create",
-    "rc_presence",
     "rc_delayed_event_mgmt",
+    "rc_joins_per_room",
+    "rc_room_creation",
+    "rc_third_party_invite",
+    "rc_user_directory",
+    "rc_reports",
+    "rc_profile",
 )
 LIMITS_BY_KIND = {
     "rc_login": ("address", "account", "failed_attempts"),
     "rc_joins": ("local", "remote"),
+    "rc_presence": ("per_user",),
     "rc_invites": ("per_room", "per_user", "per_issuer"),
 }
 

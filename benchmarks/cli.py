@@ -169,7 +169,7 @@ def _start_again_with_postgres(words: Sequence[str]) -> None:
     """The same under a throw-away PostgreSQL; does not return."""
     wrapper = str(ROOT / "tests/tools/with-postgres")
     sys.stdout.flush()
-    os.execv(wrapper, [wrapper, sys.executable, "-m", "benchmarks", *words])
+    os.execv(wrapper, [wrapper, "--durable", sys.executable, "-m", "benchmarks", *words])
 
 
 def _open_many_files() -> None:

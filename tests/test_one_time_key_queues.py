@@ -20,7 +20,7 @@ class MigrationTest(TestCase):
     """A database of the version before."""
 
     def setUp(self) -> None:
-        database = Database()
+        database = Database(empty=True)
         self.addCleanup(database.drop)
         self.engine: Any = SqliteEngine(Path(self.mktemp()))
         if not database.setting.startswith("sqlite"):

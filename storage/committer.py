@@ -171,7 +171,7 @@ class Committer:
             txn.overlay.update(overlay)
             for work in works:
                 attempt.results.append(self._run(txn, work))
-            txn.keep_position()
+            txn.finish()
             txn.close()
         except Exception as error:
             return attempt, self._roll_back(error)

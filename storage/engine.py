@@ -39,6 +39,9 @@ class Engine(Protocol):
     def execute_many(self, cursor: Any, sql: str, rows: list[tuple[Any, ...]]) -> None:
         """The same statement, in this engine's words, for each row, in few round trips."""
 
+    def execute_all(self, cursor: Any, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Statements in this engine's words, in order, in one round trip; the last one's result."""
+
     def schema(self, sql: str) -> str:
         """The statement of a migration in the words of this engine."""
 

@@ -85,7 +85,7 @@ def _by_room(rows: Iterable[Row]) -> dict[str, list[Event]]:
 
 def add(txn: WriteTransaction, event: Event, envelope: str) -> None:
     """Store a new event."""
-    txn.run(
+    txn.later(
         f"INSERT INTO events ({_COLUMNS}, envelope)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         event.position,

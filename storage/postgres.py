@@ -60,6 +60,9 @@ class PostgresEngine:
         """A hundred rows in each round trip; psycopg2's own executemany takes one for each row."""
         execute_batch(cursor, sql, rows, page_size=100)
 
+    def execute_all(self, cursor: Any, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        cursor.execute(b";".join(cursor.mogrify(sql, params) for sql, params in statements))
+
     def schema(self, sql: str) -> str:
         return sql
 

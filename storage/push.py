@@ -193,7 +193,7 @@ def begin_room(txn: WriteTransaction, user_id: str, room_id: str, seq: int) -> N
 
 def move_place(txn: WriteTransaction, user_id: str, room_id: str, thread_id: str, seq: int) -> None:
     """A person has read a thread up to event ``seq``, which is the room's newest."""
-    txn.run(
+    txn.later(
         "INSERT INTO push_places (user_id, room_id, thread_id, seq) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (user_id, room_id, thread_id) DO UPDATE SET seq = excluded.seq",
         user_id,

@@ -51,6 +51,12 @@ class SqliteEngine:
     def execute_many(self, cursor: sqlite3.Cursor, sql: str, rows: list[tuple[Any, ...]]) -> None:
         cursor.executemany(sql, rows)
 
+    def execute_all(
+        self, cursor: sqlite3.Cursor, statements: Sequence[tuple[str, tuple[Any, ...]]]
+    ) -> None:
+        for sql, params in statements:
+            cursor.execute(sql, params)
+
     def schema(self, sql: str) -> str:
         """A key of whole numbers is the row's own address when SQLite reads INTEGER."""
         return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")

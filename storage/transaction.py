@@ -20,14 +20,24 @@ class Transaction:
     def __init__(self, engine: Engine, connection: Any) -> None:
         self._engine = engine
         self._cursor = connection.cursor()
+        self._kept: list[tuple[str, tuple[Any, ...]]] = []
         self.queries = self.writes = 0
 
     def _execute(self, sql: str, params: tuple[Any, ...]) -> Any:
         self.queries += 1
         if not sql.startswith("SELECT"):
             self.writes += 1
-        self._cursor.execute(self._engine.dialect(sql), params)
+        statement = self._engine.dialect(sql)
+        if self._kept:
+            self._send((statement, params))
+        else:
+            self._cursor.execute(statement, params)
         return self._cursor
+
+    def _send(self, *last: tuple[str, tuple[Any, ...]]) -> None:
+        self._engine.execute_all(self._cursor, [*self._kept, *last])
+        # Not if that failed: whoever came next may take it for theirs, but the end fails as well.
+        self._kept = []
 
     def all(self, sql: str, *params: Any) -> list[Row]:
         """Every row that the statement gives."""
@@ -53,6 +63,8 @@ class Transaction:
         """The same statement for each row of parameters."""
         self.queries += 1
         self.writes += 1
+        if self._kept:
+            self._send()
         self._engine.execute_many(self._cursor, self._engine.dialect(sql), list(rows))
 
     def among(self, sql: str, values: Iterable[Any], *params: Any) -> list[Row]:
@@ -92,6 +104,15 @@ class WriteTransaction(Transaction):
         self.overlay: dict[Any, Any] = {}
         """What work that is not public yet has made of cached values; undone if it fails."""
 
+    def later(self, sql: str, *params: Any) -> None:
+        """A statement that changes something and gives nothing back, sent with the next one.
+
+        The next one finds it done. If it fails, that one raises, or the commit does.
+        """
+        self.queries += 1
+        self.writes += 1
+        self._kept.append((self._engine.dialect(sql), params))
+
     def position(self) -> int:
         """The next position of the stream; it is public once this transaction has committed."""
         self._position += 1
@@ -126,12 +147,14 @@ class WriteTransaction(Transaction):
         """What changes with whatever work does; the same before and after work that did nothing."""
         return self.writes, self._position, len(self.changes), len(self.hooks)
 
-    def keep_position(self) -> None:
-        """Write down how far the stream has come. The committer calls it last.
+    def finish(self) -> None:
+        """Send what is left, and how far the stream has come. The committer calls it last.
 
         What somebody hears of moves the stream in any case: it tells a commit from none.
         """
         if self.hooks and not self.has_positions:
             self.position()
         if self.has_positions:
-            self.run("UPDATE stream SET position = ?", self._position)
+            self.later("UPDATE stream SET position = ?", self._position)
+        if self._kept:
+            self._send()

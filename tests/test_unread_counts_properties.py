@@ -132,7 +132,7 @@ class InlineStore:
             raise
         finally:
             self.txn = None
-        txn.keep_position()
+        txn.finish()
         txn.close()
         self._writer.commit()
         self.stream.publish(txn.last_position, txn.changes)

@@ -81,10 +81,10 @@ def assemble_syncing(
     parts = Parts(
         durable=[device_lists, key_counts, account_data, rooms.push.rules_part],
         device_lists=device_lists,
+        key_counts=key_counts,
         ephemeral=[presence],
         in_rooms=[room_account_data, receipts],
         ephemeral_in_rooms=[typing],
-        key_counts=key_counts,
         to_device=to_device,
         counts=rooms.push.counts,
     )

@@ -42,11 +42,11 @@ class Parts:
     durable: Sequence[Part]
     device_lists: Part
     """One of the durable ones, of which a client that is lost hears everything."""
+    key_counts: Part
+    """Another of the durable ones, which is in every answer."""
     ephemeral: Sequence[Part]
     in_rooms: Sequence[RoomPart]
     ephemeral_in_rooms: Sequence[RoomPart]
-    key_counts: Part
-    """Another one of them, which is in every answer."""
     to_device: ToDevicePart
     counts: CountsPart
 

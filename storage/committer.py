@@ -21,9 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from schema.errors import Overloaded, Unavailable
 from storage.engine import Engine
 from storage.stream import Change, Stream
-from storage.transaction import Hook, WriteTransaction
-
-Work = Callable[[WriteTransaction], Any]
+from storage.transaction import Hook, Work, WriteTransaction
 
 MAX_BATCH = 200
 MAX_WAITING = 5_000
@@ -167,7 +165,7 @@ class Committer:
         attempt = Attempt()
         try:
             self._begin()
-            txn = WriteTransaction(self._engine, self._connection)
+            txn = WriteTransaction(self._engine, self._connection, works)
             txn.overlay.update(overlay)
             for work in works:
                 attempt.results.append(self._run(txn, work))

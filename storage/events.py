@@ -1,7 +1,7 @@
 """Events as they are stored, and the statements that find them."""
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from attrs import frozen
@@ -61,6 +61,16 @@ class Event:
         because = orjson.loads(f"{{{self.unsigned}}}").get("redacted_because", {})
         event_id: str = because.get("event_id", "")
         return event_id
+
+
+class Submission(NamedTuple):
+    """What a device asks for under a transaction id: the same again is no other event."""
+
+    txn_id: str
+    device_id: str
+    sender: str
+    room_id: str
+    type: str
 
 
 _COLUMNS = (
@@ -198,21 +208,20 @@ def readable(txn: Transaction, types: Collection[str], after: int, upto: int) ->
 
 
 def find_sent(
-    txn: Transaction, room_id: str, sender: str, device_id: str, event_type: str, txn_id: str
-) -> list[Event]:
-    """What a device has sent under a transaction id."""
-    return events_of(
-        txn.all(
-            f"{_SELECT} WHERE txn_id = ? AND device_id = ?"
-            # The empty text keeps both engines from looking through the room's events instead.
-            " AND sender = ? AND room_id || '' = ? AND type = ?",
-            txn_id,
-            device_id,
-            sender,
-            room_id,
-            event_type,
-        )
+    txn: Transaction, submissions: Collection[Submission]
+) -> dict[Submission, list[Event]]:
+    """What devices have sent already, by what they ask for."""
+    rows = txn.for_each(
+        f"{_SELECT_E} JOIN (VALUES ??) AS s ON s.column1 = e.txn_id AND s.column2 = e.device_id"
+        # The empty text keeps both engines from looking through the room's events instead.
+        " AND s.column3 = e.sender AND s.column4 = e.room_id || '' AND s.column5 = e.type",
+        list(submissions),
     )
+    found: dict[Submission, list[Event]] = {each: [] for each in submissions}
+    for event in events_of(dict.fromkeys(rows)):
+        key = (str(event.txn_id), str(event.device_id), event.sender, event.room_id, event.type)
+        found[Submission(*key)].append(event)
+    return found
 
 
 def newest(txn: Transaction, room_ids: Iterable[str], count: int) -> dict[str, list[Event]]:

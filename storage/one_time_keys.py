@@ -1,18 +1,15 @@
 """One-time and fallback keys: handed out, counted, remembered."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Any
 
 from attrs import frozen
 
 from storage.stream import Change
-from storage.transaction import Row, Transaction, WriteTransaction
+from storage.transaction import Transaction, WriteTransaction
 
 Device = tuple[str, str]
 """User id and device id."""
 
-_PORTION = 512
 # Joined, because for more than one pair in a list SQLite looks through the whole table.
 _THESE = "(SELECT DISTINCT column1 AS u, column2 AS d FROM (VALUES ??) AS wanted) AS these"
 # One column, because each would look for the key by itself; there is no such line in its JSON.
@@ -152,8 +149,7 @@ def claim(
     that have none left are missing.
     """
     claimed = {}
-    for user_id, device_id, key in _for_each(
-        txn,
+    for user_id, device_id, key in txn.for_each(
         "UPDATE one_time_key_queues SET issued = issued + 1 WHERE issued < added"
         " AND (user_id, device_id) IN (SELECT column1, column2 FROM (VALUES ??) AS wanted)"
         f" AND algorithm = ? RETURNING user_id, device_id, {_ISSUED_LAST}",
@@ -169,8 +165,7 @@ def use_fallback(
     txn: WriteTransaction, devices: Sequence[Device], algorithm: str
 ) -> dict[Device, tuple[str, str]]:
     """Hand out fallback keys, as often as somebody asks. Returns the same as ``claim``."""
-    rows = _for_each(
-        txn,
+    rows = txn.for_each(
         f"UPDATE fallback_keys SET used = 1 FROM {_THESE}"
         " WHERE user_id = u AND device_id = d AND algorithm = ?"
         " RETURNING user_id, device_id, key_id, json",
@@ -183,16 +178,14 @@ def use_fallback(
 def left(txn: Transaction, devices: Sequence[Device]) -> dict[Device, KeyCounts]:
     """What each of some devices has left."""
     counts: dict[Device, dict[str, int]] = {device: {} for device in devices}
-    for user_id, device_id, algorithm, count in _for_each(
-        txn,
+    for user_id, device_id, algorithm, count in txn.for_each(
         f"SELECT user_id, device_id, algorithm, added - issued FROM {_THESE}"
         " JOIN one_time_key_queues ON user_id = u AND device_id = d",
         devices,
     ):
         counts[user_id, device_id][algorithm] = count
     fallback: dict[Device, list[str]] = {device: [] for device in devices}
-    for user_id, device_id, algorithm in _for_each(
-        txn,
+    for user_id, device_id, algorithm in txn.for_each(
         f"SELECT user_id, device_id, algorithm FROM {_THESE} JOIN fallback_keys"
         " ON user_id = u AND device_id = d WHERE used = 0 ORDER BY algorithm",
         devices,
@@ -240,18 +233,3 @@ def withdraw_all(txn: WriteTransaction) -> int:
     txn.run("UPDATE one_time_key_queues SET issued = added")
     announce(txn, list(withdrawn))
     return sum(map(int, withdrawn.values()))
-
-
-def _for_each(txn: Transaction, sql: str, devices: Sequence[Device], *params: Any) -> list[Row]:
-    """Every row of a statement whose ``VALUES ??`` stands for ``devices``, which come first.
-
-    Asked in portions. A portion is filled up to a power of two with repetitions of its last
-    device, so that there are few different statements for the databases to prepare.
-    """
-    rows: list[Row] = []
-    for start in range(0, len(devices), _PORTION):
-        portion = list(devices[start : start + _PORTION])
-        portion += [portion[-1]] * ((1 << (len(portion) - 1).bit_length()) - len(portion))
-        statement = sql.replace("??", ", ".join(["(?, ?)"] * len(portion)))
-        rows += txn.all(statement, *chain.from_iterable(portion), *params)
-    return rows

@@ -1,6 +1,7 @@
 """What a piece of work gets from the store: SQL, and the next position of the stream."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from storage.engine import Engine, Matching
@@ -8,6 +9,9 @@ from storage.stream import Change
 
 Row = tuple[Any, ...]
 Hook = Callable[[], None]
+Work = Callable[["WriteTransaction"], Any]
+
+_PORTION = 512
 
 
 class Transaction:
@@ -81,6 +85,21 @@ class Transaction:
             rows += self.all(sql.replace("??", marks), *portion, *params)
         return rows
 
+    def for_each(self, sql: str, keys: Sequence[tuple[str, ...]], *params: Any) -> list[Row]:
+        """Every row of a statement whose ``VALUES ??`` stands for ``keys``, which come first.
+
+        Asked in portions. A portion is filled up to a power of two with repetitions of its last
+        key, so that there are few different statements for the databases to prepare.
+        """
+        rows: list[Row] = []
+        for start in range(0, len(keys), _PORTION):
+            portion = list(keys[start : start + _PORTION])
+            portion += [portion[-1]] * ((1 << (len(portion) - 1).bit_length()) - len(portion))
+            marks = f"({', '.join('?' * len(portion[0]))})"
+            statement = sql.replace("??", ", ".join([marks] * len(portion)))
+            rows += self.all(statement, *chain.from_iterable(portion), *params)
+        return rows
+
     def found_by(self, words: Sequence[tuple[str, bool]]) -> Matching:
         """How to find the rows of ``search_texts t`` that have all these words.
 
@@ -95,8 +114,10 @@ class Transaction:
 class WriteTransaction(Transaction):
     """A transaction of the committer: the only kind that can change something."""
 
-    def __init__(self, engine: Engine, connection: Any) -> None:
+    def __init__(self, engine: Engine, connection: Any, works: Sequence[Work] = ()) -> None:
         super().__init__(engine, connection)
+        self.works = works
+        """All that is done in this transaction, so that one can ask the database for others."""
         self._begun_at: int = self.value(engine.lock_stream())
         self._position = self._begun_at
         self.changes: list[Change] = []

@@ -7,9 +7,12 @@ gets below one lowers it there, so that what was gained is kept.
 import json
 from collections.abc import Awaitable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
 
 from homeserver.rooms.cache import TAIL
 from tests.support import Person, Server, WireTest, timeline
@@ -89,6 +92,22 @@ class QueryBudgets(WireTest):
             await person.join(self.room)
         in_a_larger_room = await self.spent(SEND, self.alice.say(self.room, "Hello again"))
         self.assertEqual(in_a_small_room, in_a_larger_room)
+
+    async def test_messages_at_once_are_looked_up_together(self) -> None:
+        """Whether each was sent before is one question of all that share a transaction."""
+        alone = await self.spent(SEND, self.alice.say(self.room, "Hello"))
+        store, gate = self.hearth.app.storage.store, Event()
+        busy = ensureDeferred(store.write(lambda txn: gate.wait(10)))
+        with Spent(self.hearth, SEND) as spent:
+            each = [
+                ensureDeferred(person.say(self.room, f"Hello {number}"))
+                for number, person in enumerate([self.alice, *self.others] * 3)
+            ]
+            while store.waiting < len(each):
+                await deferLater(reactor, 0.005)
+            gate.set()
+            await gatherResults([busy, *each])
+        self.assertEqual(spent.queries, 1 + len(each) * (alone - 1))
 
     async def test_sync_at_the_live_edge(self) -> None:
         bob = self.others[0]

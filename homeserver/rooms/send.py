@@ -16,7 +16,7 @@ from schema import ids
 from schema.canonical import encode
 from schema.errors import BadAlias, BadJson, BadRequest, Forbidden, InvalidParam, NotFound
 from storage import events, rooms
-from storage.events import Event
+from storage.events import Event, Submission
 from storage.store import Store
 from storage.transaction import WriteTransaction
 
@@ -57,23 +57,9 @@ class Send:
         """
         if not txn_id or len(txn_id) > 255:
             raise InvalidParam("A transaction id has 1 to 255 characters")
-        sent = Sent(requester.device_id, txn_id)
         draft = Draft(event_type, requester.user_id, room_id, content, redacts=redacts, ts=ts)
-
-        def work(txn: WriteTransaction) -> str:
-            room = self.rooms.head(txn, room_id)
-            check_json(room.version, content)
-            before = events.find_sent(
-                txn, room_id, requester.user_id, sent.device_id, event_type, txn_id
-            )
-            for event in before:
-                if _is_same(event, draft):
-                    return event.event_id
-            if event_type == _MESSAGE:
-                _check_message(content)
-            return self.journal.append(txn, room, draft, sent=sent)[0].event_id
-
-        return await self.store.write(work)
+        submission = Submission(txn_id, requester.device_id, requester.user_id, room_id, event_type)
+        return await self.store.write(_Message(self.rooms, self.journal, draft, submission))
 
     async def state(
         self,
@@ -141,6 +127,39 @@ class Send:
         return await self.message(
             requester, room_id, "m.room.redaction", txn_id, content, redacts=event_id
         )
+
+
+@frozen
+class _Message:
+    """The work of sending a message event, unless that was done under its transaction id."""
+
+    rooms: RoomCache
+    journal: Journal
+    draft: Draft
+    submission: Submission
+
+    def __call__(self, txn: WriteTransaction) -> str:
+        draft = self.draft
+        room = self.rooms.head(txn, self.submission.room_id)
+        check_json(room.version, draft.content)
+        before = self._before(txn)
+        for event in before:
+            if _is_same(event, draft):
+                return event.event_id
+        if draft.type == _MESSAGE:
+            _check_message(draft.content)
+        sent = Sent(self.submission.device_id, self.submission.txn_id)
+        event, _ = self.journal.append(txn, room, draft, sent=sent)
+        txn.overlay[self.submission] = [*before, event]
+        return event.event_id
+
+    def _before(self, txn: WriteTransaction) -> list[Event]:
+        """What was sent under the same id. Whoever comes first asks for all in the transaction."""
+        if self.submission not in txn.overlay:
+            others = (work.submission for work in txn.works if isinstance(work, _Message))
+            txn.overlay.update(events.find_sent(txn, {self.submission, *others}))
+        found: list[Event] = txn.overlay[self.submission]
+        return found
 
 
 def _check_message(content: Mapping[str, Any]) -> None:

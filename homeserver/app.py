@@ -79,7 +79,6 @@ class App:
 
     async def start(self) -> None:
         """Everything that needs the reactor. Afterwards requests can be answered."""
-        self.people.passwords.start()
         self.workers.start()
         # Soon, but not while the first client waits for its first answer.
         self._preparing = self.reactor.callLater(1, self.workers.callInThread, self.schemas.prepare)
@@ -115,7 +114,7 @@ class App:
         self.background("Noting what was pushed", self.rooms.push.delivery.stop())
         await self.background.finish()
         await self.egress.close()
-        self.people.passwords.stop()
+        await self.people.passwords.stop()
         self.workers.stop()
         self.storage.store.close()
 

@@ -1,31 +1,23 @@
-"""Passwords: hashed with argon2id, on a thread of its own that steps back for everybody else.
+"""Passwords: hashed with argon2id, in a process of its own that steps back for everybody else.
 
 One hash takes 45 ms of a processor and 32 MiB, which is what makes guessing dear. So there is one
 at a time, and who waits for their turn costs nothing meanwhile, not even a look into the database:
 whoever writes does not feel a hundred people who log in at once.
 """
 
-import os
-import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import DeferredLock
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 
+from homeserver.password_hasher import PasswordHasher
 from schema.errors import InvalidParam, LimitExceeded, Unavailable, WeakPassword
-
-T = TypeVar("T")
 
 SHORTEST = 8
 LONGEST_BYTES = 512
 TIME_COST, MEMORY_KIB = 2, 32 * 1024
-NICENESS = 10
 MAX_WAITING = 200
 TRY_AGAIN_MS = 5_000
 
@@ -43,12 +35,6 @@ def check_new_password(password: str) -> None:
         raise InvalidParam(f"The password must not be longer than {LONGEST_BYTES} bytes")
 
 
-def _step_back() -> None:
-    """Let the other threads go first. Elsewhere than on Linux that can only a whole process."""
-    if sys.platform == "linux":
-        os.nice(NICENESS)
-
-
 class Passwords:
     """Makes and checks password hashes, one at a time; the rest waits, up to ``MAX_WAITING``."""
 
@@ -60,25 +46,17 @@ class Passwords:
         memory_kib: int = MEMORY_KIB,
     ) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(1, 1, name="hearth-passwords")
         self._door = DeferredLock()
         self._waiting = 0
         self._is_stopped = False
-        self._hasher = PasswordHasher(
-            time_cost=time_cost, memory_cost=memory_kib, parallelism=1, hash_len=32, salt_len=16
-        )
+        self._hasher = PasswordHasher(reactor, time_cost, memory_kib)
         salt, digest = (b64encode(bytes(size)).rstrip(b"=").decode() for size in (16, 32))
         self._nobody = f"$argon2id$v=19$m={memory_kib},t={time_cost},p=1${salt}${digest}"
 
-    def start(self) -> None:
-        """Be ready to work."""
-        self._pool.start()
-        self._pool.callInThread(_step_back)
-
-    def stop(self) -> None:
-        """End the thread. Blocks until it has finished its hash; who waits is refused."""
+    async def stop(self) -> None:
+        """End at once, also a hash that has begun; who waits is refused."""
         self._is_stopped = True
-        self._pool.stop()
+        await self._hasher.stop()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -108,32 +86,27 @@ class Passwords:
         """The hash to store for a new password; ``check_new_password`` comes first.
 
         Raises:
-            LimitExceeded, Unavailable: see ``turn``.
+            LimitExceeded: see ``turn``.
+            Unavailable: the server has stopped, or has no process for it.
         """
         async with self.turn():
-            return await self._in_thread(self._hasher.hash, password)
+            return await self._hasher.hash(password)
 
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether the password belongs to the hash. Within a ``turn``, which comes before the hash
         is looked up.
 
         Takes as long when ``stored`` is None, so that nobody learns which accounts exist.
+
+        Raises:
+            Unavailable: see ``hash``.
         """
         if len(password.encode()) > LONGEST_BYTES:
             return False
-        fits = await self._in_thread(self._fits, stored or self._nobody, password)
+        self._check_running()
+        fits = await self._hasher.fits(stored or self._nobody, password)
         return fits and stored is not None
-
-    async def _in_thread(self, work: Callable[..., T], *args: str) -> T:
-        self._check_running()  # what is given to a pool that has stopped never ends
-        return await deferToThreadPool(self._reactor, self._pool, work, *args)
 
     def _check_running(self) -> None:
         if self._is_stopped:
             raise Unavailable("The server has stopped")
-
-    def _fits(self, stored: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(stored, password)
-        except (VerificationError, InvalidHashError):
-            return False

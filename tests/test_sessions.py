@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 from unittest import TestCase
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 import homeserver.assembly.people
@@ -67,8 +68,8 @@ class LoginTest(WireTest):
         server = await self.server()
         hashed: list[str] = []
         passwords = server.app.people.passwords
-        fits: Callable[..., bool] = passwords._fits
-        self.patch(passwords, "_fits", lambda *args: hashed.append(args[0]) or fits(*args))
+        fits: Callable[..., bool] = passwords._hasher.fits
+        self.patch(passwords._hasher, "fits", lambda *args: hashed.append(args[0]) or fits(*args))
         await server.call("POST", "/login", {**PASSWORD_LOGIN, "user": "nobody"})
         self.assertEqual(len(hashed), 1)
         self.assertIn("$argon2id$", hashed[0])
@@ -386,6 +387,8 @@ class BoundsTest(TestCase):
         with self.assertRaises(UnknownToken):
             sessions.requester("syt_foreign", "here").send(None)
 
-    def test_a_password_hash_that_is_none_matches_nothing(self) -> None:
-        passwords = Passwords(None, time_cost=1, memory_kib=64)  # type: ignore[arg-type]
-        self.assertFalse(passwords._fits(passwords._nobody, ""))
+    async def test_a_password_hash_that_is_none_matches_nothing(self) -> None:
+        passwords = Passwords(reactor, time_cost=1, memory_kib=64)
+        for stored in (None, passwords._nobody, "no hash at all", "$argon2id$v=19$broken"):
+            self.assertFalse(await passwords.matches(stored, ""))
+        await passwords.stop()

@@ -1,17 +1,31 @@
 """Push gateways: a phone hears of what concerns it, once, in order, whatever breaks on the way."""
 
+from collections.abc import Callable
+from threading import Event
 from time import time
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from homeserver.push import delivery
+from homeserver.push.notices import Notices
 from tests.push_gateway import PushGateway
 from tests.support import Person, Server, WireTest
 
 Json = dict[str, Any]
 HERE = {"allow_private_addresses": ["127.0.0.1"]}
+
+
+def after(gate: Event, work: Callable[..., Any]) -> Callable[..., Any]:
+    """``work``, for a thread, that waits until the gate is open."""
+
+    def waiting(*args: Any) -> Any:
+        gate.wait(10)
+        return work(*args)
+
+    return waiting
 
 
 class PushDeliveryTest(WireTest):
@@ -46,9 +60,31 @@ class PushDeliveryTest(WireTest):
         while len(self.hearth.app.rooms.push.delivery):
             await deferLater(reactor, 0.01)
 
+    async def quiet(self) -> None:
+        """Wait until no question to a gateway is under way."""
+        while self.hearth.app.rooms.push.delivery._asking:
+            await deferLater(reactor, 0.001)
+
     def texts(self) -> list[str]:
         """What was told, in order."""
         return [told["content"]["body"] for told in self.gateway.told if "content" in told]
+
+    async def test_a_number_that_a_message_brings_along_is_not_told_before_it(self) -> None:
+        await self.set_pusher(self.bob)
+        counted: Deferred[None] = Deferred()
+        unread = Notices.unread
+
+        async def counting(notices: Notices, user_id: str) -> int:
+            await counted
+            return await unread(notices, user_id)
+
+        self.patch(Notices, "unread", counting)
+        await self.bob.say(self.room, "my own")  # whoever writes has read the rest
+        await self.alice.say(self.room, "hello Bob")
+        counted.callback(None)
+        await self.settled()
+        self.assertEqual(self.texts(), ["hello Bob"])
+        self.assertEqual([told["counts"] for told in self.gateway.told], [{"unread": 1}])
 
     async def test_a_message_is_told_with_what_a_phone_shows(self) -> None:
         await self.set_pusher(self.bob)
@@ -128,6 +164,7 @@ class PushDeliveryTest(WireTest):
         await self.gateway.until(lambda: self.gateway.asked >= 2)
         path = f"/user/{self.bob.id}/account_data/m.ignored_user_list"
         await self.bob.ask("PUT", path, {"ignored_users": {carol.id: {}}})
+        await self.quiet()
         self.gateway.status = 200
         told = (await self.gateway.hears(2))[-1]
         self.assertEqual((told["counts"], told.get("event_id")), ({"unread": 0}, None))
@@ -321,6 +358,7 @@ class PushDeliveryTest(WireTest):
         await self.alice.say(self.room, "too late")
         await self.gateway.until(lambda: self.gateway.asked >= 2)
         await self.remove_pusher()
+        await self.quiet()
         self.gateway.status = 200
         laptop = await self.hearth.log_in(self.bob)
         await self.set_pusher(laptop, "laptop")
@@ -330,6 +368,24 @@ class PushDeliveryTest(WireTest):
         await self.alice.say(self.room, "c")
         await self.gateway.hears(2)
         self.assertEqual(self.texts(), ["a", "c"])
+
+    async def test_nothing_is_told_while_the_server_looks_who_is_gone(self) -> None:
+        await self.set_pusher(self.bob)
+        self.gateway.status = 503
+        await self.alice.say(self.room, "too late")
+        await self.gateway.until(lambda: self.gateway.asked >= 1)
+        gate = Event()
+        self.addCleanup(gate.set)
+        self.patch(delivery, "_read", after(gate, delivery._read))
+        await self.remove_pusher()
+        await self.quiet()
+        self.gateway.status = 200
+        await deferLater(reactor, 0.2)  # many times as long as until the next attempt
+        gate.set()
+        await self.set_pusher(self.bob, "new")
+        await self.alice.say(self.room, "in time")
+        await self.gateway.hears(1)
+        self.assertEqual(self.texts(), ["in time"])
 
     async def test_many_that_wait_are_not_all_told(self) -> None:
         await self.set_pusher(self.bob)

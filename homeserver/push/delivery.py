@@ -110,7 +110,8 @@ class PushDelivery:
         self._is_over = False
 
     def __len__(self) -> int:
-        return sum(len(line.due) for lines in self._lines.values() for line in lines.values())
+        in_lines = sum(len(line.due) for lines in self._lines.values() for line in lines.values())
+        return in_lines + sum(len(loading.due) for loading in self._loading.values())
 
     def start_at(self, position: int) -> None:
         """From this position of the stream on, this sees everything."""
@@ -261,14 +262,19 @@ class PushDelivery:
 
     # One line.
 
+    def _may_tell(self, line: _Line) -> bool:
+        """Whether something is due, and nobody looks whether the pusher is still there."""
+        is_held = self._is_over or line.stored.user_id in self._loading
+        return bool(line.due or line.wants_badge) and not is_held
+
     def _go_on(self, line: _Line) -> None:
-        if (line.due or line.wants_badge) and not (line.is_busy or line.retry or self._is_over):
+        if self._may_tell(line) and not (line.is_busy or line.retry):
             line.is_busy = True
             self._background("Telling a push gateway", self._work(line))
 
     async def _work(self, line: _Line) -> None:
         try:
-            while (line.due or line.wants_badge) and not self._is_over:
+            while self._may_tell(line):
                 await self._at_once.acquire()
                 try:
                     has_arrived = await self._next(line)
@@ -293,6 +299,10 @@ class PushDelivery:
         if not line.due:
             line.wants_badge = False
             unread = await self._notices.unread(user_id)
+            if line.due:
+                # What has become due meanwhile brings the number along.
+                line.wants_badge = True
+                return True
             if unread == line.badge:
                 return True
             if not await self._tell(line, self._notices.badge(line.pusher, unread), unread):
@@ -312,6 +322,8 @@ class PushDelivery:
 
     async def _tell(self, line: _Line, notice: Json, unread: int) -> bool:
         """Ask the gateway; False if that has to be tried again."""
+        if line.stored.user_id in self._loading:
+            return False
         url = line.pusher["data"]["url"]
         asking = self._egress.post_json(url, notice, limit=ANSWER_LIMIT, timeout=TIMEOUT)
         asked = Deferred.fromCoroutine(asking)

@@ -55,7 +55,8 @@ class Tests(Stage):
     """Every test; the few that fail are tried once more, by themselves.
 
     Thousands of tests with real servers, databases and clocks: on a machine that stalls for a
-    moment one of them may fail. One that passes then is named, for it is a defect to be mended.
+    moment one of them may fail. One that passes then is named, and what it said is printed, for
+    it is a defect to be mended.
     """
 
     def run(self) -> "Outcome":
@@ -66,6 +67,7 @@ class Tests(Stage):
         second = Stage(self.name, [*self.command[:-1], *names]).run()
         if not second.ok:
             return first
+        print(first.output[first.output.find("\n====") :], flush=True)
         unsteady = f"{first.output}\nOnly at the second try: {', '.join(names)}"
         return Outcome(True, unsteady, first.passed + len(names), 0, first.skipped)
 

@@ -11,6 +11,8 @@ from twisted.internet.task import deferLater
 
 from homeserver.push import delivery
 from homeserver.push.notices import Notices
+from schema.errors import Unavailable
+from storage import store
 from tests.push_gateway import PushGateway
 from tests.support import Person, Server, WireTest
 
@@ -386,6 +388,30 @@ class PushDeliveryTest(WireTest):
         await self.alice.say(self.room, "in time")
         await self.gateway.hears(1)
         self.assertEqual(self.texts(), ["in time"])
+
+    async def test_a_pusher_that_cannot_be_looked_up_at_once_is_told_all_the_same(self) -> None:
+        usual = store.MAX_READING
+        self.patch(store, "MAX_READING", 0)
+        await self.set_pusher(self.bob)
+        await deferLater(reactor, 0.1)
+        self.patch(store, "MAX_READING", usual)
+        await self.alice.say(self.room, "hello Bob")
+        await self.gateway.hears(1)
+        self.assertEqual(self.texts(), ["hello Bob"])
+
+    async def test_what_cannot_be_counted_at_once_is_told_all_the_same(self) -> None:
+        await self.set_pusher(self.bob)
+        unread, failures = Notices.unread, [Unavailable("not now"), Unavailable("nor now")]
+
+        async def counting(notices: Notices, user_id: str) -> int:
+            if failures:
+                raise failures.pop()
+            return await unread(notices, user_id)
+
+        self.patch(Notices, "unread", counting)
+        await self.alice.say(self.room, "hello Bob")
+        await self.gateway.hears(1)
+        self.assertEqual(self.texts(), ["hello Bob"])
 
     async def test_many_that_wait_are_not_all_told(self) -> None:
         await self.set_pusher(self.bob)

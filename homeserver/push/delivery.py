@@ -8,12 +8,13 @@ told again, which gateways and clients know by the event id.
 
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from attrs import Factory, define
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from federation_disabled.egress import Answer, Egress, EgressFailed, EgressRefused
@@ -26,6 +27,7 @@ from homeserver.push.sealing import Seal
 from homeserver.push.spans import Spans
 from homeserver.rooms.changes import EventAdded, EventRedacted
 from homeserver.rooms.memberships import Memberships
+from schema.errors import Unavailable
 from storage import events, push, pushers
 from storage.pushers import StoredPusher
 from storage.receipts import ReceiptMoved
@@ -41,6 +43,7 @@ FIRST_WAIT, LONGEST_WAIT = 1, 3600
 TOO_OLD_MS = 24 * 3600 * 1000
 ANSWER_LIMIT, TIMEOUT = 64 * 1024, 20
 
+T = TypeVar("T")
 Json = dict[str, Any]
 Background = Callable[[str, Coroutine[Any, Any, None]], None]
 
@@ -211,7 +214,7 @@ class PushDelivery:
     # Which pushers there are, and what they have missed.
 
     async def _take_up(self) -> None:
-        for user_id in await self._store.read(pushers.owners):
+        for user_id in await self._read_at_last(pushers.owners):
             self._load_soon(user_id, badge=None)
         self._is_taken_up = True
 
@@ -258,7 +261,17 @@ class PushDelivery:
 
     async def _read(self, user_id: str) -> tuple[list[StoredPusher], list[Due], int]:
         ignored = self._notices.ignored.of(user_id)
-        return await self._store.read(lambda txn: _read(txn, user_id, ignored))
+        return await self._read_at_last(lambda txn: _read(txn, user_id, ignored))
+
+    async def _read_at_last(self, work: Callable[[Transaction], T]) -> T:
+        """Ask the database until it answers; who is not found now would never be told anything."""
+        while True:
+            try:
+                return await self._store.read(work)
+            except Unavailable:
+                if self._is_over:
+                    raise
+            await deferLater(self._reactor, FIRST_WAIT)
 
     # One line.
 
@@ -278,6 +291,8 @@ class PushDelivery:
                 await self._at_once.acquire()
                 try:
                     has_arrived = await self._next(line)
+                except Unavailable:  # the database: what is unread has to be counted again
+                    has_arrived, line.wants_badge = False, True
                 finally:
                     self._at_once.release()
                 if not has_arrived:

@@ -78,7 +78,7 @@ def bundled(
     rows = txn.among(
         f"""
         WITH related AS (
-            -- The empty text keeps PostgreSQL, as long as it has no statistics, from reading the room.
+            -- The empty text keeps PostgreSQL from reading the room while it has no statistics.
             SELECT * FROM events WHERE relates_to IN (??) AND room_id || '' = ?
                 AND rel_type IN ('m.thread', 'm.reference', 'm.replace')
         ), {shown.tables}, found AS (

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import run
@@ -120,7 +121,7 @@ class WorkerTest(WireTest):
             await deferLater(reactor, 0.01)
         process.send_signal(signal.SIGKILL)
         answers = await gatherResults(logins)
-        self.assertEqual(answers, [(503, "M_UNKNOWN"), (200, None), (200, None)])
+        self.assertEqual(Counter(answers), {(503, "M_UNKNOWN"): 1, (200, None): 2})
 
     async def test_one_that_hangs_is_ended(self) -> None:
         self.patch(password_hasher, "SILENCE_SECONDS", 1)

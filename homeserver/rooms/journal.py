@@ -22,7 +22,7 @@ from homeserver.rooms.redact import Redact, replacing
 from homeserver.rooms.relations import check_relation, relation_of
 from homeserver.rooms.room import Room, RoomState
 from storage import events, members, rooms
-from storage.events import Event
+from storage.events import Event, Submission
 from storage.members import Member
 from storage.transaction import WriteTransaction
 
@@ -69,14 +69,6 @@ class Watcher(Protocol):
 
 
 @frozen
-class Sent:
-    """By which device, and under which transaction id, a draft was sent."""
-
-    device_id: str
-    txn_id: str
-
-
-@frozen
 class Journal:
     """Appends events to rooms."""
 
@@ -97,13 +89,14 @@ class Journal:
         room: Room,
         draft: Draft,
         *,
-        sent: Sent | None = None,
+        sent: Submission | None = None,
         by_server: bool = False,
     ) -> tuple[Event, Room]:
         """Store ``draft`` as the next event of ``room``; the event, and the room after it.
 
-        ``by_server`` marks what a service of this server does in somebody's name. The room must be
-        the one that this transaction has reached: ``RoomCache.head``.
+        ``sent`` is what a device asked for. ``by_server`` marks what a service of this server does
+        in somebody's name. The room must be the one that this transaction has reached:
+        ``RoomCache.head``.
 
         Raises:
             Forbidden: a rule of the room version or of the conversation type is broken.
@@ -145,12 +138,10 @@ class Journal:
             _, after = self.append(txn, after, leave, by_server=True)
         return event, after
 
-    def begin(
-        self, txn: WriteTransaction, room: Room, draft: Draft, *, sent: Sent | None = None
-    ) -> tuple[Event, Room]:
+    def begin(self, txn: WriteTransaction, room: Room, draft: Draft) -> tuple[Event, Room]:
         """Store the create event of a new room, whose id may follow from it."""
         auth_rules.check(room.version, draft, RoomState({}))
-        event, envelope = self._build(txn, room, draft, sent, None)
+        event, envelope = self._build(txn, room, draft, None, None)
         events.add(txn, event, envelope)
         after = evolve(room, room_id=event.room_id).after(event)
         txn.overlay[event.room_id] = after
@@ -164,7 +155,7 @@ class Journal:
         txn: WriteTransaction,
         room: Room,
         draft: Draft,
-        sent: Sent | None,
+        sent: Submission | None,
         relation: tuple[str, str] | None,
     ) -> tuple[Event, str]:
         replaced = None

@@ -11,7 +11,7 @@ from homeserver.events import check_json
 from homeserver.requester import Requester
 from homeserver.rooms.auth_rules import Draft
 from homeserver.rooms.cache import RoomCache
-from homeserver.rooms.journal import Journal, Sent
+from homeserver.rooms.journal import Journal
 from schema import ids
 from schema.canonical import encode
 from schema.errors import BadAlias, BadJson, BadRequest, Forbidden, InvalidParam, NotFound
@@ -148,8 +148,7 @@ class _Message:
                 return event.event_id
         if draft.type == _MESSAGE:
             _check_message(draft.content)
-        sent = Sent(self.submission.device_id, self.submission.txn_id)
-        event, _ = self.journal.append(txn, room, draft, sent=sent)
+        event, _ = self.journal.append(txn, room, draft, sent=self.submission)
         txn.overlay[self.submission] = [*before, event]
         return event.event_id
 

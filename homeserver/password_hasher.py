@@ -18,11 +18,12 @@ from schema.errors import Unavailable
 
 WORKER = Path(__file__).with_name("password_worker.py")
 SILENCE_SECONDS = 60
-_log = Logger()
 
 
 class PasswordHasher:
     """Has passwords hashed and checked, one after the other."""
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, time_cost: int, memory_kib: int) -> None:
         self._reactor = reactor
@@ -58,7 +59,7 @@ class PasswordHasher:
                 # Nothing of this process is handed on: no environment, no open file.
                 self._reactor.spawnProcess(worker, self._command[0], self._command, env={})
             except OSError as error:
-                _log.error("No process for passwords can be started: {error}", error=error)
+                self._log.error("No process for passwords can be started: {error}", error=error)
                 raise _unavailable() from error
             self._worker = worker
         return self._worker
@@ -67,6 +68,7 @@ class PasswordHasher:
 class _Worker(ProcessProtocol):
     """One process. It is ended when it says nothing for long, for lack of questions or not."""
 
+    _log = Logger()
     transport: Any
 
     def __init__(self, reactor: Any) -> None:
@@ -96,14 +98,15 @@ class _Worker(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:
         """Answers come in the order of the questions."""
-        self._silence.reset(SILENCE_SECONDS)
+        if not self.is_ending:
+            self._silence.reset(SILENCE_SECONDS)
         *lines, self._begun = (self._begun + data).split(b"\n")
         for line in lines:
             self._asked.popleft().callback(orjson.loads(line))
 
     def errReceived(self, data: bytes) -> None:
         """It has failed."""
-        _log.error("The process for passwords: {said}", said=data.decode(errors="replace"))
+        self._log.error("The process for passwords: {said}", said=data.decode(errors="replace"))
 
     def processExited(self, reason: Any) -> None:
         """Nobody can ask it any more; what it has answered may still come."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import run
+from time import sleep
 from typing import Any
 
 import psutil
@@ -150,6 +151,18 @@ class WorkerTest(WireTest):
         done = run(arguments, input=b'["secret", null]\n', capture_output=True, timeout=10)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertIn("$argon2id$", json.loads(done.stdout))
+
+
+class StallTest(TestCase):
+    async def test_an_answer_from_before_the_end_is_heard_after_it(self) -> None:
+        hashing = Passwords(reactor)
+        stored = await hashing.hash(PASSWORD)
+        asked = Deferred.fromCoroutine(hashing.matches(stored, PASSWORD))
+        await deferLater(reactor, 0.005)  # the question is under way; a hash takes longer
+        reactor.callLater(0, sleep, 0.5)  # then there is an answer, which nobody has read
+        hashing._hasher._worker._silence.reset(0)
+        self.assertTrue(await asked)
+        await hashing.stop()
 
 
 class StoppingTest(TestCase):

@@ -39,7 +39,7 @@ def begin(txn: WriteTransaction, service_ids: Collection[str]) -> dict[str, Prog
         [(each,) for each in known if each not in service_ids],
     )
     new = [each for each in service_ids if each not in known]
-    txn.many("INSERT INTO bridges (service_id, position) VALUES (?, ?)", [(n, now) for n in new])
+    txn.insert("INSERT INTO bridges (service_id, position) VALUES ??", [(n, now) for n in new])
     return {each: known.get(each, Progress(now, None)) for each in service_ids}
 
 

@@ -5,6 +5,11 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+Statement = tuple[str, tuple[Any, ...]]
+"""SQL and its parameters."""
+
+Key = str | int
+
 
 @frozen
 class Matching:
@@ -36,10 +41,22 @@ class Engine(Protocol):
     def dialect(self, sql: str) -> str:
         """The statement in the words of this engine (``?`` placeholders come in)."""
 
-    def execute_many(self, cursor: Any, sql: str, rows: list[tuple[Any, ...]]) -> None:
+    def among(self, sql: str, values: Sequence[Key]) -> Statement:
+        """The statement with ``values`` for its ``IN (??)``; at least one."""
+
+    def for_each(self, sql: str, keys: Sequence[tuple[Key, ...]]) -> Statement:
+        """The statement with ``keys`` for its ``VALUES ??``, some perhaps twice; at least one.
+
+        The columns are called column1, column2, ...
+        """
+
+    def insert(self, cursor: Any, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Execute the statement with ``rows`` for its ``VALUES ??``."""
+
+    def execute_many(self, cursor: Any, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """The same statement, in this engine's words, for each row, in few round trips."""
 
-    def execute_all(self, cursor: Any, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def execute_all(self, cursor: Any, statements: Sequence[Statement]) -> None:
         """Statements in this engine's words, in order, in one round trip; the last one's result."""
 
     def schema(self, sql: str) -> str:

@@ -159,14 +159,11 @@ def at_places(
     txn: Transaction, places: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], Event]:
     """Events by their rooms and numbers."""
-    if not places:
-        return {}
-    marks = ", ".join(["(?, ?)"] * len(places))
-    rows = txn.all(
+    rows = txn.for_each(
         # SQLite reads tables in the order in which a CROSS JOIN names them.
-        f"WITH places (room, number) AS (VALUES {marks}) SELECT e.{_COLUMNS.replace(', ', ', e.')}"
+        f"WITH places (room, number) AS (VALUES ??) SELECT e.{_COLUMNS.replace(', ', ', e.')}"
         " FROM places p CROSS JOIN events e WHERE e.room_id = p.room AND e.seq = p.number",
-        *(value for place in places for value in place),
+        list(places),
     )
     return {(event.room_id, event.seq): event for event in events_of(rows)}
 
@@ -175,19 +172,16 @@ def members_at(
     txn: Transaction, moments: Collection[tuple[str, str, int]]
 ) -> dict[tuple[str, str, int], Event]:
     """The membership events that stood, by room, person and number of an event there."""
-    if not moments:
-        return {}
-    marks = ", ".join(["(?, ?, ?)"] * len(moments))
-    rows = txn.all(
+    rows = txn.for_each(
         f"""
-        WITH moments (room, person, number) AS (VALUES {marks})
+        WITH moments (room, person, number) AS (VALUES ??)
         SELECT m.room, m.person, m.number, e.{_COLUMNS.replace(", ", ", e.")}
         FROM moments m CROSS JOIN events e WHERE e.room_id = m.room AND e.seq = (
             SELECT MAX(n.seq) FROM events n WHERE n.room_id = m.room AND n.type = 'm.room.member'
             AND n.state_key = m.person AND n.state_key IS NOT NULL AND n.seq <= m.number
         )
         """,
-        *(value for moment in moments for value in moment),
+        list(moments),
     )
     return {(row[0], row[1], row[2]): Event(*row[3:]) for row in rows}
 
@@ -218,7 +212,7 @@ def find_sent(
         list(submissions),
     )
     found: dict[Submission, list[Event]] = {each: [] for each in submissions}
-    for event in events_of(dict.fromkeys(rows)):
+    for event in events_of(dict.fromkeys(rows)):  # a key may have been asked for twice
         key = (str(event.txn_id), str(event.device_id), event.sender, event.room_id, event.type)
         found[Submission(*key)].append(event)
     return found

@@ -23,8 +23,8 @@ def uploaders(txn: Transaction, media_ids: Iterable[str]) -> dict[str, str]:
 
 def add(txn: WriteTransaction, position: int, uses: Iterable[tuple[str, bool]]) -> None:
     """The event at ``position`` names these, and whether their uploader shows them there."""
-    txn.many(
-        "INSERT INTO media_uses (media_id, position, own) VALUES (?, ?, ?)",
+    txn.insert(
+        "INSERT INTO media_uses (media_id, position, own) VALUES ??",
         [(media_id, position, int(own)) for media_id, own in uses],
     )
 

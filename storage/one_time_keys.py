@@ -91,9 +91,8 @@ def add(
     txn: WriteTransaction, device: Device, algorithm: str, keys: Mapping[str, str], first: int
 ) -> None:
     """Store new keys, by key id, under numbers from ``first`` on."""
-    txn.many(
-        "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, number, json)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+    txn.insert(
+        "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, number, json) VALUES ??",
         [
             (*device, algorithm, key_id, number, json)
             for number, (key_id, json) in enumerate(keys.items(), first)

@@ -151,8 +151,8 @@ def begin_spans(
         "UPDATE push_spans SET until = ? WHERE user_id = ? AND room_id = ? AND until = ?",
         [(since, user_id, room_id, FOREVER) for room_id in variants],
     )
-    txn.many(
-        "INSERT INTO push_spans (user_id, room_id, since, until, variant) VALUES (?, ?, ?, ?, ?)",
+    txn.insert(
+        "INSERT INTO push_spans (user_id, room_id, since, until, variant) VALUES ??",
         [(user_id, room_id, since, FOREVER, variant) for room_id, variant in variants.items()],
     )
 
@@ -170,8 +170,8 @@ def remove_empty_spans(txn: WriteTransaction, user_id: str, until: int) -> None:
 
 def put_variants(txn: WriteTransaction, rules: Mapping[int, str]) -> None:
     """Store the rules of variants."""
-    txn.many(
-        "INSERT INTO push_variants (variant, rules) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    txn.insert(
+        "INSERT INTO push_variants (variant, rules) VALUES ?? ON CONFLICT DO NOTHING",
         rules.items(),
     )
 
@@ -227,9 +227,9 @@ def add_differences(
     differences: Iterable[Difference],
 ) -> None:
     """Store where an event means something else than usual."""
-    txn.many(
+    txn.insert(
         "INSERT INTO push_differences (room_id, seq, variant, thread_id, position, verdict, usual)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        " VALUES ??",
         [(room_id, seq, d.variant, d.thread_id, position, d.verdict, d.usual) for d in differences],
     )
 
@@ -238,9 +238,9 @@ def add_personal(
     txn: WriteTransaction, room_id: str, seq: int, position: int, people: Iterable[Personal]
 ) -> None:
     """Store to whom an event means something else than to others like them."""
-    txn.many(
+    txn.insert(
         "INSERT INTO push_personal (user_id, room_id, seq, thread_id, position, verdict, usual)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        " VALUES ??",
         [(p.user_id, room_id, seq, p.thread_id, position, p.verdict, p.usual) for p in people],
     )
 

@@ -2,12 +2,17 @@
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from storage.engine import Matching
+from storage.engine import Key, Matching, Statement
 
 BUSY_SECONDS = 10
+
+
+def _row(columns: int) -> str:
+    return f"({', '.join('?' * columns)})"
 
 
 class SqliteEngine:
@@ -48,12 +53,26 @@ class SqliteEngine:
     def dialect(self, sql: str) -> str:
         return sql
 
-    def execute_many(self, cursor: sqlite3.Cursor, sql: str, rows: list[tuple[Any, ...]]) -> None:
+    def among(self, sql: str, values: Sequence[Key]) -> Statement:
+        return sql.replace("??", ", ".join("?" * len(values))), tuple(values)
+
+    def for_each(self, sql: str, keys: Sequence[tuple[Key, ...]]) -> Statement:
+        """Filled up to a power of two with the last key: few different statements to prepare."""
+        count = 1 << (len(keys) - 1).bit_length()
+        keys = [*keys, *[keys[-1]] * (count - len(keys))]
+        rows = ", ".join([_row(len(keys[0]))] * count)
+        return sql.replace("??", rows), tuple(chain.from_iterable(keys))
+
+    def insert(self, cursor: sqlite3.Cursor, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            cursor.executemany(sql.replace("??", _row(len(rows[0]))), rows)
+
+    def execute_many(
+        self, cursor: sqlite3.Cursor, sql: str, rows: Sequence[tuple[Any, ...]]
+    ) -> None:
         cursor.executemany(sql, rows)
 
-    def execute_all(
-        self, cursor: sqlite3.Cursor, statements: Sequence[tuple[str, tuple[Any, ...]]]
-    ) -> None:
+    def execute_all(self, cursor: sqlite3.Cursor, statements: Sequence[Statement]) -> None:
         for sql, params in statements:
             cursor.execute(sql, params)
 

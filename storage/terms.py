@@ -9,8 +9,8 @@ def add_accepted(
     txn: WriteTransaction, user_id: str, versions: Mapping[str, str], now: int
 ) -> None:
     """Somebody has accepted these versions of these documents."""
-    txn.many(
-        "INSERT INTO accepted_terms (user_id, policy, version, accepted_at) VALUES (?, ?, ?, ?)",
+    txn.insert(
+        "INSERT INTO accepted_terms (user_id, policy, version, accepted_at) VALUES ??",
         [(user_id, policy, version, now) for policy, version in versions.items()],
     )
 

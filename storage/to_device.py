@@ -49,8 +49,8 @@ def devices_of(txn: Transaction, user_ids: Iterable[str]) -> list[Device]:
 
 def add(txn: WriteTransaction, position: int, messages: Mapping[Device, str]) -> None:
     """Put one message into the queue of each device."""
-    txn.many(
-        "INSERT INTO to_device_messages (user_id, device_id, position, json) VALUES (?, ?, ?, ?)",
+    txn.insert(
+        "INSERT INTO to_device_messages (user_id, device_id, position, json) VALUES ??",
         [(*device, position, json) for device, json in messages.items()],
     )
 
@@ -109,8 +109,11 @@ def has_any_upto(txn: Transaction, device: Device, position: int) -> bool:
 
 def delete_upto(txn: WriteTransaction, positions: Mapping[Device, int]) -> None:
     """Remove from each queue what lies at or before its position."""
-    txn.many(
-        "DELETE FROM to_device_messages WHERE user_id = ? AND device_id = ? AND position <= ?",
+    txn.for_each(
+        "DELETE FROM to_device_messages WHERE (user_id, device_id, position) IN"
+        " (SELECT m.user_id, m.device_id, m.position FROM (VALUES ??) AS done"
+        " JOIN to_device_messages m ON m.user_id = done.column1 AND m.device_id = done.column2"
+        " AND m.position <= done.column3) RETURNING 1",
         [(*device, position) for device, position in positions.items()],
     )
 

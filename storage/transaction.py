@@ -1,10 +1,9 @@
 """What a piece of work gets from the store: SQL, and the next position of the stream."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
-from storage.engine import Engine, Matching
+from storage.engine import Engine, Key, Matching, Statement
 from storage.stream import Change
 
 Row = tuple[Any, ...]
@@ -24,7 +23,7 @@ class Transaction:
     def __init__(self, engine: Engine, connection: Any) -> None:
         self._engine = engine
         self._cursor = connection.cursor()
-        self._kept: list[tuple[str, tuple[Any, ...]]] = []
+        self._kept: list[Statement] = []
         self.queries = self.writes = 0
 
     def _execute(self, sql: str, params: tuple[Any, ...]) -> Any:
@@ -38,7 +37,7 @@ class Transaction:
             self._cursor.execute(statement, params)
         return self._cursor
 
-    def _send(self, *last: tuple[str, tuple[Any, ...]]) -> None:
+    def _send(self, *last: Statement) -> None:
         self._engine.execute_all(self._cursor, [*self._kept, *last])
         # Not if that failed: whoever came next may take it for theirs, but the end fails as well.
         self._kept = []
@@ -63,13 +62,21 @@ class Transaction:
         count: int = self._execute(sql, params).rowcount
         return count
 
+    def insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """A statement that stores ``rows``, for which its ``VALUES ??`` stands."""
+        self._write_now()
+        self._engine.insert(self._cursor, sql, list(rows))
+
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """The same statement for each row of parameters."""
+        self._write_now()
+        self._engine.execute_many(self._cursor, self._engine.dialect(sql), list(rows))
+
+    def _write_now(self) -> None:
         self.queries += 1
         self.writes += 1
         if self._kept:
             self._send()
-        self._engine.execute_many(self._cursor, self._engine.dialect(sql), list(rows))
 
     def among(self, sql: str, values: Iterable[Any], *params: Any) -> list[Row]:
         """Every row of a statement whose ``IN (??)`` stands for ``values``, which come first.
@@ -79,25 +86,21 @@ class Transaction:
         """
         everything = list(values)
         rows: list[Row] = []
-        for start in range(0, len(everything), 500):
-            portion = everything[start : start + 500]
-            marks = ", ".join("?" * len(portion))
-            rows += self.all(sql.replace("??", marks), *portion, *params)
+        for start in range(0, len(everything), _PORTION):
+            statement, given = self._engine.among(sql, everything[start : start + _PORTION])
+            rows += self.all(statement, *given, *params)
         return rows
 
-    def for_each(self, sql: str, keys: Sequence[tuple[str, ...]], *params: Any) -> list[Row]:
+    def for_each(self, sql: str, keys: Sequence[tuple[Key, ...]], *params: Any) -> list[Row]:
         """Every row of a statement whose ``VALUES ??`` stands for ``keys``, which come first.
 
-        Asked in portions. A portion is filled up to a power of two with repetitions of its last
-        key, so that there are few different statements for the databases to prepare.
+        Asked in portions, in which the last key may come more than once. The columns are called
+        column1, column2, ...
         """
         rows: list[Row] = []
         for start in range(0, len(keys), _PORTION):
-            portion = list(keys[start : start + _PORTION])
-            portion += [portion[-1]] * ((1 << (len(portion) - 1).bit_length()) - len(portion))
-            marks = f"({', '.join('?' * len(portion[0]))})"
-            statement = sql.replace("??", ", ".join([marks] * len(portion)))
-            rows += self.all(statement, *chain.from_iterable(portion), *params)
+            statement, given = self._engine.for_each(sql, keys[start : start + _PORTION])
+            rows += self.all(statement, *given, *params)
         return rows
 
     def found_by(self, words: Sequence[tuple[str, bool]]) -> Matching:

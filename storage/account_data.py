@@ -33,7 +33,7 @@ class Datum:
 
 def put(txn: WriteTransaction, user_id: str, datum: Datum) -> None:
     """Keep a piece of account data."""
-    txn.run(
+    txn.later(
         "INSERT INTO account_data (user_id, room_id, type, json, position)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id, type) DO UPDATE SET"
         " json = excluded.json, position = excluded.position",

@@ -36,7 +36,7 @@ def keys_of_users(txn: Transaction, user_ids: Iterable[str]) -> list[Row]:
 
 def put_key(txn: WriteTransaction, user_id: str, usage: str, public_key: str, json: str) -> None:
     """Store a key, in place of the last one for this usage."""
-    txn.run(
+    txn.later(
         "INSERT INTO cross_signing_keys (user_id, usage, public_key, json) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (user_id, usage) DO UPDATE SET public_key = excluded.public_key,"
         " json = excluded.json",

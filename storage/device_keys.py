@@ -35,7 +35,7 @@ def known_people(txn: Transaction, user_ids: Iterable[str]) -> set[str]:
 
 def put(txn: WriteTransaction, user_id: str, device_id: str, json: str) -> None:
     """Store a device's keys, in place of earlier ones."""
-    txn.run(
+    txn.later(
         "INSERT INTO device_keys (user_id, device_id, json) VALUES (?, ?, ?)"
         " ON CONFLICT (user_id, device_id) DO UPDATE SET json = excluded.json",
         user_id,

@@ -22,7 +22,7 @@ class DeviceListChanged(Change):
 
 def put(txn: WriteTransaction, user_id: str, seen_by: str, position: int) -> None:
     """Remember the newest change."""
-    txn.run(
+    txn.later(
         "INSERT INTO device_list_changes (user_id, seen_by, position) VALUES (?, ?, ?)"
         " ON CONFLICT (user_id, seen_by) DO UPDATE SET position = excluded.position",
         user_id,

@@ -119,7 +119,7 @@ def add(txn: WriteTransaction, event: Event, envelope: str) -> None:
 
 def replace_text(txn: WriteTransaction, event: Event) -> None:
     """Write a redacted event over the original."""
-    txn.run(
+    txn.later(
         "UPDATE events SET json = ?, unsigned = ?, relates_to = ?, rel_type = ? WHERE position = ?",
         event.json,
         event.unsigned,

@@ -25,7 +25,7 @@ class HidingChanged(Change):
 
 def put(txn: WriteTransaction, hiding: Hiding) -> None:
     """Remember it, and tell the person's devices."""
-    txn.run(
+    txn.later(
         "INSERT INTO hidden_rooms (user_id, room_id, is_hidden, position) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (user_id, room_id) DO UPDATE SET"
         " is_hidden = excluded.is_hidden, position = excluded.position",

@@ -29,7 +29,7 @@ class Media:
 
 def add(txn: WriteTransaction, media_id: str, user_id: str, now: int, file: MediaFile) -> None:
     """A new media id that has its file from the start."""
-    txn.run(
+    txn.later(
         "INSERT INTO media"
         " (media_id, user_id, created_at, file_id, size, content_type, file_name, sealed)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -22,7 +22,7 @@ class Member:
 
 def put(txn: WriteTransaction, member: Member) -> None:
     """Store a person's new standing. Whoever comes back has forgotten nothing."""
-    txn.run(
+    txn.later(
         "INSERT INTO members (user_id, room_id, membership, event_id, position, seq, forgotten)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id) DO UPDATE SET"
         " membership = excluded.membership, event_id = excluded.event_id,"

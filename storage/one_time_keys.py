@@ -102,7 +102,7 @@ def add(
 
 def retire(txn: WriteTransaction, device: Device, algorithm: str, upto: int) -> None:
     """Keys up to this number will not be handed out any more."""
-    txn.run(
+    txn.later(
         "UPDATE one_time_key_queues SET issued = ?"
         " WHERE user_id = ? AND device_id = ? AND algorithm = ?",
         upto,
@@ -113,7 +113,7 @@ def retire(txn: WriteTransaction, device: Device, algorithm: str, upto: int) -> 
 
 def forget(txn: WriteTransaction, device: Device, algorithm: str, upto: int) -> None:
     """Remember no keys up to this number."""
-    txn.run(
+    txn.later(
         "DELETE FROM one_time_keys"
         " WHERE user_id = ? AND device_id = ? AND algorithm = ? AND number <= ?",
         *device,

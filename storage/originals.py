@@ -5,7 +5,7 @@ from storage.transaction import Transaction, WriteTransaction
 
 def add(txn: WriteTransaction, position: int, json: str, now: int) -> None:
     """Keep the text of the event at a position of the stream."""
-    txn.run(
+    txn.later(
         "INSERT INTO redacted_originals (position, json, redacted_at) VALUES (?, ?, ?)",
         position,
         json,

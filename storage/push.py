@@ -116,7 +116,7 @@ def find_rules(txn: Transaction, user_id: str) -> tuple[str, int] | None:
 
 def put_rules(txn: WriteTransaction, user_id: str, rules: str, position: int) -> None:
     """Store what a person changed."""
-    txn.run(
+    txn.later(
         "INSERT INTO push_rules (user_id, rules, position) VALUES (?, ?, ?)"
         " ON CONFLICT (user_id) DO UPDATE SET rules = excluded.rules,"
         " position = excluded.position",
@@ -159,7 +159,7 @@ def begin_spans(
 
 def remove_empty_spans(txn: WriteTransaction, user_id: str, until: int) -> None:
     """Forget what ended at ``until`` and judged nothing, because nothing was sent meanwhile."""
-    txn.run(
+    txn.later(
         "DELETE FROM push_spans WHERE user_id = ? AND until = ? AND since >="
         " (SELECT e.position FROM events e WHERE e.room_id = push_spans.room_id"
         " ORDER BY e.seq DESC LIMIT 1)",
@@ -187,7 +187,7 @@ def remove_unused_variants(txn: WriteTransaction) -> None:
 
 def begin_room(txn: WriteTransaction, user_id: str, room_id: str, seq: int) -> None:
     """A person has joined: what came before event ``seq`` is no concern of theirs."""
-    txn.run("DELETE FROM push_places WHERE user_id = ? AND room_id = ?", user_id, room_id)
+    txn.later("DELETE FROM push_places WHERE user_id = ? AND room_id = ?", user_id, room_id)
     move_place(txn, user_id, room_id, JOINED, seq)
 
 

@@ -38,7 +38,7 @@ _SELECT = (
 
 def put(txn: WriteTransaction, receipt: Receipt) -> None:
     """Move a person's place."""
-    txn.run(
+    txn.later(
         "INSERT INTO receipts"
         " (room_id, user_id, receipt_type, thread_id, event_id, seq, ts, position)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

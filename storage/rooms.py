@@ -20,7 +20,7 @@ class RoomRow:
 
 def add(txn: WriteTransaction, room: RoomRow) -> None:
     """Store a new room, before its first event."""
-    txn.run(
+    txn.later(
         "INSERT INTO rooms (room_id, version, kind, unique_key, is_published)"
         " VALUES (?, ?, ?, ?, ?)",
         room.room_id,

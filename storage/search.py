@@ -112,7 +112,7 @@ def add(txn: WriteTransaction, texts: Iterable[Text]) -> None:
 
 def remove(txn: WriteTransaction, event_id: str) -> None:
     """Let an event be found no more, nor what it was changed to."""
-    txn.run(
+    txn.later(
         "DELETE FROM search_texts WHERE position IN ("
         "SELECT position FROM events WHERE event_id = ? UNION ALL"
         " SELECT t.position FROM events e JOIN search_texts t ON t.edit_of = e.position"

@@ -42,7 +42,7 @@ def add_access_token(
     expires_at: int | None,
 ) -> None:
     """Store an access token."""
-    txn.run(
+    txn.later(
         "INSERT INTO access_tokens (hash, user_id, device_id, generation, expires_at)"
         " VALUES (?, ?, ?, ?, ?)",
         token_hash,
@@ -57,7 +57,7 @@ def add_refresh_token(
     txn: WriteTransaction, token_hash: str, user_id: str, device_id: str, generation: int
 ) -> None:
     """Store a refresh token."""
-    txn.run(
+    txn.later(
         "INSERT INTO refresh_tokens (hash, user_id, device_id, generation) VALUES (?, ?, ?, ?)",
         token_hash,
         user_id,

@@ -7,7 +7,6 @@ from attrs import frozen
 from homeserver.config import Config
 from homeserver.metrics import Metrics
 from storage.engine import Engine
-from storage.sqlite import SqliteEngine
 from storage.store import Store
 from storage.stream import Stream
 
@@ -22,10 +21,12 @@ class Storage:
 
 def engine_for(config: Config) -> Engine:
     """The database that the configuration names."""
+    # Imported late: the driver of the other one would only take memory.
     kind, _, rest_ = config.database.partition(":")
     if kind == "sqlite":
+        from storage.sqlite import SqliteEngine
+
         return SqliteEngine(config.data / rest_)
-    # Imported late: without PostgreSQL its driver would only take memory.
     from storage.postgres import PostgresEngine
 
     return PostgresEngine(config.database)

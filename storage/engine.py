@@ -50,7 +50,7 @@ class Engine(Protocol):
         The columns are called column1, column2, ...
         """
 
-    def insert(self, cursor: Any, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, cursor: Any, sql: str, rows: Sequence[tuple[Key, ...]]) -> None:
         """Execute the statement with ``rows`` for its ``VALUES ??``."""
 
     def execute_many(self, cursor: Any, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:

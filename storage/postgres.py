@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import parse_dsn
-from psycopg2.extras import execute_batch, execute_values
+from psycopg2.extras import execute_batch
 
 from storage.engine import Key, Matching, Statement
 
@@ -84,9 +84,10 @@ class PostgresEngine:
         table = f"SELECT * FROM unnest({arrays}) AS keys ({names})"
         return sql.replace("VALUES ??", table), tuple(map(_array, columns))
 
-    def insert(self, cursor: Any, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """500 rows in each statement: planned once, where a hundred rows by themselves are each."""
-        execute_values(cursor, _translated(sql.replace("??", "?")), rows, page_size=500)
+    def insert(self, cursor: Any, sql: str, rows: Sequence[tuple[Key, ...]]) -> None:
+        if rows:
+            statement, given = self.for_each(sql, rows)
+            cursor.execute(_translated(statement), given)
 
     def execute_many(self, cursor: Any, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """A hundred rows in each round trip; psycopg2's own executemany takes one for each row."""

@@ -89,9 +89,9 @@ _HIT = "position, room_id, seq, sender, text_seq, length"
 
 def add(txn: WriteTransaction, texts: Iterable[Text]) -> None:
     """Let texts be found."""
-    txn.insert(
+    txn.many(
         "INSERT INTO search_texts (position, room_id, seq, edit_of, edit_of_seq, key, sender,"
-        " has_url, length, words) VALUES ??",
+        " has_url, length, words) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 text.position,

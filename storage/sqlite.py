@@ -63,7 +63,7 @@ class SqliteEngine:
         rows = ", ".join([_row(len(keys[0]))] * count)
         return sql.replace("??", rows), tuple(chain.from_iterable(keys))
 
-    def insert(self, cursor: sqlite3.Cursor, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, cursor: sqlite3.Cursor, sql: str, rows: Sequence[tuple[Key, ...]]) -> None:
         if rows:
             cursor.executemany(sql.replace("??", _row(len(rows[0]))), rows)
 

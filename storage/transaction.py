@@ -62,7 +62,7 @@ class Transaction:
         count: int = self._execute(sql, params).rowcount
         return count
 
-    def insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def insert(self, sql: str, rows: Iterable[tuple[Key, ...]]) -> None:
         """A statement that stores ``rows``, for which its ``VALUES ??`` stands."""
         self._write_now()
         self._engine.insert(self._cursor, sql, list(rows))

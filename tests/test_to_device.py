@@ -45,6 +45,24 @@ class ToDeviceStories(Stories):
 
         await self.town.store.write(work)
 
+    async def test_names_and_words_that_mean_something_to_a_database(self) -> None:
+        names = ["NULL", "{}", 'say "hi"', "back\\slash", "a,b", "'; --", "%s", "?", "naïve 🏡"]
+        alice = await self.town.person("alice")
+        phones = [await self.town.person("bob", name) for name in names]
+        tokens = [(await phone.sync())["next"] for phone in phones]
+        for phone in phones:
+            await phone.upload(1)
+        messages: Json = {phone.device_id: {"body": phone.device_id} for phone in phones}
+        await alice.send("1", {phones[0].user_id: messages})
+        keys = await alice.claim(*phones)
+        self.assertEqual(len(set(keys)), len(names))
+        for phone, token in zip(phones, tokens, strict=True):
+            answer = await phone.sync(token)
+            self.assertEqual(bodies(answer), [phone.device_id])
+            self.assertEqual(bodies(await phone.sync(answer["next"])), [])
+        await self.town.settle()
+        self.assertEqual(await self.town.rows("to_device_messages"), 0)
+
     async def test_a_message_arrives_once_as_it_was_sent(self) -> None:
         alice, bob = await self.town.people("alice", "bob")
         token = (await bob.sync())["next"]

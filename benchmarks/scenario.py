@@ -111,6 +111,8 @@ class Scenario(Generic[Options]):
     run: Callable[[Bench, Options], Awaitable[Outcome]]
     instead: Callable[[], Target] | None = None
     """It measures this server, whichever ones are asked for."""
+    limited: bool = False
+    """Whether the server limits how much each person sends, as when it is delivered."""
 
 
 def option(default: Any, text: str) -> Any:

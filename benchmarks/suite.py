@@ -71,7 +71,7 @@ class Suite:
         with TemporaryDirectory(prefix="data-", dir=self.folder) as folder:
             try:
                 with fresh_database(self.database) as database:
-                    process = target.set_up(Path(folder), database)
+                    process = target.set_up(Path(folder), database, scenario.limited)
                     result |= asdict(uvloop.run(self._on(process, scenario, options)))
             except Exception as error:
                 traceback.print_exc()

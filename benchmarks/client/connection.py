@@ -191,3 +191,18 @@ class Connection(asyncio.Protocol):
         waiting.set_result(Response(status, body, self._sent_at, self._read_at))
         if not self._parser.should_keep_alive():
             self.close()
+
+
+class Heedful(Connection):
+    """A connection that knows when it is to come again."""
+
+    retry_after = 0
+    """The seconds that the last answer asked for; 0 if it asked for none."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.retry_after = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"retry-after":
+            self.retry_after = int(value)

@@ -5,14 +5,16 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote as quote_url
 
 import orjson
 from attrs import frozen
 
-from benchmarks.client.connection import Connection, Origin, Response
+from benchmarks.client.connection import Connection, Heedful, Origin, Response
 from benchmarks.client.crowds import pool, spread
+
+AnyConnection = TypeVar("AnyConnection", bound=Connection)
 
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple 7"
@@ -61,7 +63,13 @@ class Homeserver:
 
     def connection(self) -> Connection:
         """A connection of one's own, closed at the end."""
-        connection = Connection(self._origin)
+        return self._keep(Connection(self._origin))
+
+    def heedful(self) -> Heedful:
+        """The same, which also knows when it is to come again."""
+        return self._keep(Heedful(self._origin))
+
+    def _keep(self, connection: AnyConnection) -> AnyConnection:
         self._connections.append(connection)
         return connection
 

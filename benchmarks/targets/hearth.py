@@ -6,10 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from attrs import fields
+
 from benchmarks.targets.databases import Database
 from benchmarks.targets.process import Process, free_port
 from benchmarks.targets.target import ROOT, Target
 from homeserver import __version__
+from homeserver.config import RateLimits
+
+ALL_BUT_MESSAGES = {
+    each.name: [1_000_000, 1_000_000]
+    for each in fields(RateLimits)
+    if each.name not in ("enabled", "message")
+}
+"""Nobody is held up, except who sends too much."""
 
 
 def hearth() -> Target:
@@ -17,7 +27,7 @@ def hearth() -> Target:
     return Target("hearth", f"{__version__} ({_revision()})", _set_up)
 
 
-def _set_up(folder: Path, database: Database) -> Process:
+def _set_up(folder: Path, database: Database, limited: bool) -> Process:
     port, metrics_port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {
@@ -27,7 +37,7 @@ def _set_up(folder: Path, database: Database) -> Process:
         "data_dir": "data",
         "database": database.url or "sqlite:hearth.db",
         "registration": {"mode": "open"},
-        "rate_limits": {"enabled": False},
+        "rate_limits": ALL_BUT_MESSAGES if limited else {"enabled": False},
         "metrics": {"listen": f"127.0.0.1:{metrics_port}"},
     }
     file = folder / "hearth.yaml"

@@ -30,7 +30,7 @@ def nginx() -> Target:
     return Target("nginx", "as installed", _set_up)
 
 
-def _set_up(folder: Path, _: Database) -> Process:
+def _set_up(folder: Path, _: Database, __: bool) -> Process:
     program = shutil.which("nginx", path=PATH)
     if program is None:
         raise RuntimeError("The scenario ceiling needs nginx, which is not installed")

@@ -57,11 +57,14 @@ def _installed() -> bool:
     return answer.stdout.strip() == VERSION
 
 
-def _set_up(folder: Path, database: Database) -> Process:
+def _set_up(folder: Path, database: Database, limited: bool) -> Process:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     file = folder / "homeserver.yaml"
-    file.write_text(json.dumps(_settings(folder, port, url, database), indent=2))  # JSON is YAML
+    settings = _settings(folder, port, url, database)
+    if limited:
+        del settings["rc_message"]
+    file.write_text(json.dumps(settings, indent=2))  # JSON is YAML
     command = [str(PYTHON), "-m", "synapse.app.homeserver", "-c", str(file)]
     subprocess.run([*command, "--generate-keys"], check=True, cwd=folder, capture_output=True)
     return Process(

@@ -13,9 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 @frozen
 class Target:
-    """A kind of server. ``set_up`` writes its configuration into a fresh folder."""
+    """A kind of server.
+
+    ``set_up`` writes its configuration into a fresh folder. The last argument says whether people
+    may send only so many messages as the server lets them when it is delivered.
+    """
 
     name: str
     version: str
-    set_up: Callable[[Path, Database], Process]
+    set_up: Callable[[Path, Database, bool], Process]
     facts: Mapping[str, str] = {}

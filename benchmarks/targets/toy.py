@@ -16,7 +16,7 @@ def toy() -> Target:
     return Target("limit", f"Twisted {twisted.version.short()}", _set_up)
 
 
-def _set_up(folder: Path, _: Database) -> Process:
+def _set_up(folder: Path, _: Database, __: bool) -> Process:
     port = free_port()
     return Process(
         [sys.executable, "-m", "benchmarks.toy", str(port)],

@@ -67,7 +67,7 @@ class Tests(Stage):
         second = Stage(self.name, [*self.command[:-1], *names]).run()
         if not second.ok:
             return first
-        print(first.output[first.output.find("\n====") :], flush=True)
+        print(*_failures(first.output), sep="\n", flush=True)
         unsteady = f"{first.output}\nOnly at the second try: {', '.join(names)}"
         return Outcome(True, unsteady, first.passed + len(names), 0, first.skipped)
 
@@ -128,11 +128,15 @@ def _end(process: subprocess.Popen[str]) -> str:
     return output or process.communicate()[0]
 
 
+def _failures(output: str) -> list[str]:
+    """What trial says of each failure: its traceback, and the tests that had it."""
+    sections = output.split(f"\n{'=' * 79}\n")
+    return [section for section in sections if section.startswith(("[FAIL]", "[ERROR]"))]
+
+
 def _failed_tests(output: str) -> Iterator[str]:
-    """What trial names under its tracebacks."""
-    for section in output.split(f"\n{'=' * 79}\n"):
-        if section.startswith(("[FAIL]", "[ERROR]")):
-            yield from re.findall(r"^tests\.\S+\.test_\w+$", section, re.M)
+    for section in _failures(output):
+        yield from re.findall(r"^tests\.\S+\.test_\w+$", section, re.M)
 
 
 def _count(output: str, ok: bool) -> tuple[int, int, int]:

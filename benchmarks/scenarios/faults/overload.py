@@ -1,4 +1,4 @@
-"""Far more than the server can do."""
+"""Far more than the server can do, or lets anybody do."""
 
 import asyncio
 from collections import Counter
@@ -8,32 +8,33 @@ from typing import Any
 import orjson
 
 from benchmarks.client.chat import Talk
-from benchmarks.client.connection import Connection, Lost
+from benchmarks.client.connection import Heedful, Lost
 from benchmarks.client.people import TEXT, V3, Person, quote
 from benchmarks.measure.figures import Figures
 from benchmarks.scenarios.faults.fault import Fault
 
-CONNECTIONS = 500
 OVERLOADED = (429, 503)
 LOOK_SECONDS = 0.25
 
 
 class Overload(Fault):
-    """500 connections that send one message after the other, each as soon as it can.
+    """Others who send one message after the other over many connections, each as soon as it can.
 
     Everybody writes into a room of their own: it is the sending that is too much.
     """
 
     slows_nobody = False
+    senders = 20
+    connections = 500
 
     async def begin(self) -> None:
         """They all begin."""
         self._answers: Counter[int] = Counter()
         self._hasty = self._lost = 0
         self._most_waiting = 0.0
-        people = self.chat.people
+        people = await self.bench.homeserver.people(self.senders)
         rooms = [await self._room(person) for person in people]
-        connections = [self.bench.homeserver.connection() for _ in range(CONNECTIONS)]
+        connections = [self.bench.homeserver.heedful() for _ in range(self.connections)]
         self._connections = connections
         self._began = perf_counter()
         self._ended = 0.0
@@ -70,7 +71,7 @@ class Overload(Fault):
         answer = await person.call("POST", f"{V3}/createRoom", {"preset": "public_chat"})
         return str(answer["room_id"])
 
-    async def _flood(self, connection: Connection, person: Person, room: str) -> None:
+    async def _flood(self, connection: Heedful, person: Person, room: str) -> None:
         body = orjson.dumps({"msgtype": "m.text", "body": TEXT})
         path = f"{V3}/rooms/{quote(room)}/send/m.room.message/"
         while True:
@@ -82,12 +83,19 @@ class Overload(Fault):
                 continue
             self._answers[response.status] += 1
             if response.status in OVERLOADED:
-                seconds = response.json().get("retry_after_ms", 0) / 1000
-                self._hasty += not seconds
-                await asyncio.sleep(seconds)
+                self._hasty += not connection.retry_after
+                await asyncio.sleep(response.json().get("retry_after_ms", 0) / 1000)
 
     async def _look(self) -> None:
         while True:
             waiting = await self.bench.gauge("hearth_writes_waiting")
             self._most_waiting = max(self._most_waiting, waiting)
             await asyncio.sleep(LOOK_SECONDS)
+
+
+class Runaway(Overload):
+    """One person's program that has lost its measure."""
+
+    slows_nobody = True
+    senders = 1
+    connections = 50

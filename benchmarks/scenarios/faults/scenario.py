@@ -15,7 +15,7 @@ from benchmarks.scenario import Bench, Outcome, Scenario, option
 from benchmarks.scenarios.faults.clients import Logins, Silent, SlowReaders, Upload
 from benchmarks.scenarios.faults.database import DatabasePaused
 from benchmarks.scenarios.faults.fault import Fault
-from benchmarks.scenarios.faults.overload import Overload
+from benchmarks.scenarios.faults.overload import Overload, Runaway
 
 FAULTS: dict[str, type[Fault]] = {
     "database": DatabasePaused,
@@ -24,6 +24,7 @@ FAULTS: dict[str, type[Fault]] = {
     "upload": Upload,
     "logins": Logins,
     "overload": Overload,
+    "runaway": Runaway,
 }
 TWICE = 2.0
 FLOOR_MS = 5.0
@@ -144,4 +145,4 @@ def _own(stretches: Sequence[Stretch]) -> Figures:
     return {name: max(one.own[name] or 0 for one in stretches) for name in stretches[0].own}
 
 
-SCENARIO = Scenario("faults", "chatter, while something goes wrong", Options, run)
+SCENARIO = Scenario("faults", "chatter, while something goes wrong", Options, run, limited=True)

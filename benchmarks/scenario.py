@@ -60,7 +60,8 @@ class Outcome:
 
     ``env`` belongs to the one window, or has a name for each of several. ``distributions`` and
     ``receivers`` are for the plots: shares of all answers by their latency, and the number of
-    receivers that have a message by the time since its PUT.
+    receivers that have a message by the time since its PUT. ``growth`` has, by what there are more
+    and more of, what each operation costs.
     """
 
     metrics: Figures = field(factory=dict)
@@ -69,8 +70,7 @@ class Outcome:
     distributions: dict[str, Points] = field(factory=dict)
     receivers: dict[str, Points] = field(factory=dict)
     seconds: dict[str, Points] = field(factory=dict)
-    people: dict[str, Points] = field(factory=dict)
-    messages: dict[str, Points] = field(factory=dict)
+    growth: dict[str, dict[str, Points]] = field(factory=dict)
 
     def add(self, name: str, other: "Outcome") -> None:
         """A part of this scenario, as ``name``."""

@@ -43,6 +43,7 @@ class Chart:
 def plot(label: str, servers: Mapping[str, Column]) -> str | None:
     """The picture of one scenario, all servers in it; None when there is nothing to draw."""
     results = {name: column[label] for name, column in servers.items() if label in column}
+    growth: dict[str, Result] = {name: each.get("growth", {}) for name, each in results.items()}
     charts = [
         Chart(
             f"{label}: latency distribution",
@@ -69,10 +70,10 @@ def plot(label: str, servers: Mapping[str, Column]) -> str | None:
                 f"{label}: cost by {kind}",
                 kind,
                 "processor milliseconds per operation",
-                _lines(results, kind),
+                _lines(growth, kind),
                 logarithmic=True,
             )
-            for kind in ("people", "messages")
+            for kind in dict.fromkeys(kind for curves in growth.values() for kind in curves)
         ),
     ]
     drawn = [chart for chart in charts if chart.lines]

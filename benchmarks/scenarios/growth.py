@@ -1,6 +1,7 @@
-"""growth: what operations cost while the neighbourhood grows, first in people, then in messages."""
+"""growth: what operations cost while the neighbourhood grows: in people, in rooms, in messages."""
 
 from collections.abc import Awaitable, Callable
+from itertools import cycle, islice
 from typing import Any
 
 from attrs import frozen
@@ -11,12 +12,16 @@ from benchmarks.scenario import Bench, Outcome, Scenario, option
 from benchmarks.scenarios.writing import fill
 
 WRITERS = 20
+IN_A_ROOM = 5
 
 
 @frozen
 class Options:
     people: str = option("100,500,2000", "people in one room, one size after the other")
-    messages: str = option("10000,100000,1000000", "messages in all, at the last number of people")
+    rooms: str = option(
+        "100,1000,4000", "other rooms, of five people each, one number after the other"
+    )
+    messages: str = option("10000,100000,1000000", "messages in the one room, after all that")
     repeat: int = option(200, "how often each operation is measured")
 
 
@@ -31,6 +36,13 @@ async def run(bench: Bench, options: Options) -> Outcome:
         await pool(newcomers, 8, lambda person: person.call("POST", f"{V3}/join/{quote(room)}"))
         people += newcomers
         await _measure(bench, people, room, options, outcome, "people", size)
+    made = 0
+    others = cycle(people[1:])
+    for count in map(int, options.rooms.split(",")):
+        groups = [list(islice(others, IN_A_ROOM)) for _ in range(count - made)]
+        made = count
+        await pool(groups, 8, lambda group: bench.homeserver.room(group[0], group, width=1))
+        await _measure(bench, people, room, options, outcome, "rooms", count)
     written = 0
     for count in map(int, options.messages.split(",")):
         await fill(people[:WRITERS], room, count - written, WRITERS)
@@ -60,12 +72,18 @@ async def _measure(
             max(10, options.repeat // 5),
             lambda: me.call("GET", f"{path}/messages?dir=b&limit=100"),
         ),
+        "one_message_sync": (
+            options.repeat,
+            lambda: me.call("GET", f"{V3}/sync?timeout=0&since={quote(since)}"),
+        ),
         "members": (10, lambda: me.call("GET", f"{path}/joined_members")),
     }
     lazy = await me.filter_id(20)
     started = await _restart(bench)
-    curves = outcome.people if what == "people" else outcome.messages
+    curves = outcome.growth.setdefault(what, {})
     for name, (times, operation) in operations.items():
+        since = (await me.call("GET", f"{V3}/sync?timeout=0&filter={quote(lazy)}"))["next_batch"]
+        await me.say(room)
         await operation()
         await bench.calm()
         async with bench.window() as window:

@@ -119,7 +119,8 @@ class WorkerTest(WireTest):
         process = worker()
         process.suspend()
         logins = [Deferred.fromCoroutine(self.log_in()) for _ in range(3)]
-        while self.hearth.app.people.passwords._waiting < 3:
+        hashing = self.hearth.app.people.passwords
+        while hashing._waiting < 3 or not hashing._hasher._worker._asked:
             await deferLater(reactor, 0.01)
         process.send_signal(signal.SIGKILL)
         answers = await gatherResults(logins)

@@ -39,15 +39,15 @@ class PostgresEngine:
         self._url = url
 
     def connect(self, *, writing: bool) -> Any:
-        # Trying Kerberos takes a megabyte; whoever has it says so in the address.
-        asked = {"gssencmode": "disable", **parse_dsn(self._url)}
-        connection = psycopg2.connect(
-            **asked,
-            connect_timeout=5,
-            application_name="hearth",
-            keepalives_idle=30,
-            options="-c client_encoding=UTF8",
-        )
+        wishes = {
+            "gssencmode": "disable",  # to try Kerberos takes a megabyte
+            **parse_dsn(self._url),
+            "connect_timeout": 5,
+            "application_name": "hearth",
+            "keepalives_idle": 30,
+            "options": "-c client_encoding=UTF8",
+        }
+        connection = psycopg2.connect(**wishes)
         connection.set_session(
             isolation_level=(
                 _ISOLATION.ISOLATION_LEVEL_READ_COMMITTED

@@ -105,7 +105,7 @@ PLANS = {
 1 initial-sync --rooms 4 --members 4 --events 30 --missed 120 --hot-rooms 2 --cold
 1 start --times 1 --idle 1 --events 40
 1 size --messages 40 --members 3
-1 growth --people 3,6 --messages 20,40 --repeat 5
+1 growth --people 3,6 --rooms 2,4 --messages 20,40 --repeat 5
 1 limit --total 40 --one 20 --members 5 --events 3 --interval 0.2 --users 10 --seconds 1
 """,
 }
